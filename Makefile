@@ -1,0 +1,34 @@
+# Every target installs what it needs; `make test` and `make demo` are all a fresh machine has to run.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+REQ    := .ci/requirements.txt
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
+
+.PHONY: venv lint type unit test e2e bench crds demo chart image clean requirements
+.DEFAULT_GOAL := help
+help: ; @grep -oE '^[a-z]+:' Makefile | sort -u | tr '\n' ' '; echo
+
+venv: $(VENV)/.stamp
+$(VENV)/.stamp: $(REQ) pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --require-hashes -r $(REQ)
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+lint: venv ; $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
+type: venv ; $(BIN)/mypy -p meshca -p e2e && $(BIN)/mypy tests
+unit: venv ; $(BIN)/pytest tests --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS)
+test: venv ; $(BIN)/python -m e2e.suite
+e2e: venv ; $(BIN)/pytest e2e $(ARGS)
+bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)
+crds: venv ; $(BIN)/python -m meshca.api.generate
+demo: venv ; $(BIN)/python -m e2e.demo
+chart: venv ; $(BIN)/python -m e2e.chart
+image: venv ; $(BIN)/python -m e2e.image
+clean: ; rm -rf $(VENV) build dist operator/*.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+requirements: venv
+	$(BIN)/pip install --quiet uv
+	$(COMPILE) -o .ci/requirements-run.txt
+	$(COMPILE) --extra dev --extra e2e -o $(REQ)

@@ -1,0 +1,1 @@
+"""The API group ``meshca.dev`` as typed models, and the generator of its CRDs."""

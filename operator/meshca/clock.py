@@ -1,0 +1,38 @@
+"""The one place that knows what time it is.
+
+Everything else takes a ``Clock``, so that tests run years in seconds. Wall time is for what is
+written into certificates and status; ``monotonic`` is for deadlines, and goes on while the machine
+sleeps (CLOCK_BOOTTIME), because a Lease does too.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """Wall time and a monotonic time of the same speed."""
+
+    def now(self) -> datetime:
+        """Return the present moment, timezone-aware, UTC, with microseconds."""
+        ...
+
+    def monotonic(self) -> float:
+        """Return seconds since an arbitrary moment; never goes back, counts suspended time."""
+        ...
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    _boottime = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+    def now(self) -> datetime:
+        """Return the present moment in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic(self) -> float:
+        """Return seconds on CLOCK_BOOTTIME where there is one (Linux)."""
+        return time.clock_gettime(self._boottime)

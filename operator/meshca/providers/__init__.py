@@ -1,0 +1,1 @@
+"""Where CA keys live and sign: one module per kind of provider, behind ``providers.api``."""
