@@ -1,0 +1,80 @@
+"""The API server's audit log as the judge of who wrote what.
+
+Decides how lines of the log become events; never counts anything in a client.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+# One event per finished write of anybody; reads and the server's own health calls are left out.
+POLICY = """\
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived, ResponseStarted]
+rules:
+  - level: Metadata
+    verbs: [create, update, patch, delete, deletecollection]
+  - level: None
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One write that the API server answered, as its audit log tells it; ``time`` is in UTC."""
+
+    audit_id: str
+    user: str
+    verb: str
+    group: str
+    resource: str
+    subresource: str
+    namespace: str
+    name: str
+    code: int
+    stage: str
+    time: datetime
+    user_agent: str
+
+    @property
+    def succeeded(self) -> bool:
+        """Tell whether the write was let through (it may still have changed nothing)."""
+        return 200 <= self.code < 300
+
+
+def parse(line: str) -> AuditEvent:
+    """Read one JSON line of the log."""
+    event: dict[str, Any] = json.loads(line)
+    ref = event.get("objectRef", {})
+    return AuditEvent(
+        audit_id=event["auditID"],
+        user=event.get("user", {}).get("username", ""),
+        verb=event["verb"],
+        group=ref.get("apiGroup", ""),
+        resource=ref.get("resource", ""),
+        subresource=ref.get("subresource", ""),
+        namespace=ref.get("namespace", ""),
+        name=ref.get("name", ""),
+        code=event.get("responseStatus", {}).get("code", 0),
+        stage=event["stage"],
+        time=datetime.fromisoformat(event["stageTimestamp"]).astimezone(UTC),
+        user_agent=event.get("userAgent", ""),
+    )
+
+
+def read(log: Path, start: int = 0) -> Iterator[AuditEvent]:
+    """Read the whole lines of ``log`` from byte ``start`` on; a missing log has none."""
+    if not log.exists():
+        return
+    with log.open("rb") as file:
+        file.seek(start)
+        for line in file:
+            if line.endswith(b"\n"):
+                yield parse(line.decode())
