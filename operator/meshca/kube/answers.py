@@ -1,0 +1,104 @@
+"""What an answer of the API server means: one typed error per decision of the caller.
+
+Decides by HTTP status and ``Status.reason``; never by texts.
+"""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from meshca.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    GoneError,
+    InvalidError,
+    MeshCAError,
+    MisconfiguredError,
+    NotFoundError,
+    ThrottledError,
+    TransientError,
+    UnknownOutcomeError,
+)
+
+if TYPE_CHECKING:
+    from meshca.kube.transport import Response
+
+_TEXT_LIMIT = 2000
+
+
+def failure(response: Response, what: str, *, write: bool) -> MeshCAError:
+    """Turn an answer that is no 2xx into the error to raise; ``what`` names the call for people."""
+    status = _status(response.body)
+    text = str(status.get("message", ""))[:_TEXT_LIMIT] or f"HTTP {response.status} without a Status"
+    return classify(
+        response.status,
+        status,
+        f"{what}: {text}",
+        write=write,
+        retry_after=_seconds(response.headers.get("retry-after", "")),
+    )
+
+
+def classify(
+    code: int, status: dict[str, Any], message: str, *, write: bool, retry_after: float = 0.0
+) -> MeshCAError:
+    """Choose the error for a status code and a (possibly empty) Status object."""
+    details: dict[str, Any] = status.get("details") or {}
+    reason = _reason(status, details) or f"HTTP{code}"
+    kind = _BY_CODE_AND_REASON.get((code, reason)) or _BY_CODE.get(code, TransientError)
+    if code == HTTPStatus.NOT_FOUND and not details.get("name"):
+        # Without a name in it, the answer is about the kind and not about the object. Reading
+        # "no such object" into it would be wrong in the most dangerous way.
+        return MisconfiguredError(f"{message} (kind not served)", reason="KindNotServed")
+    if code >= HTTPStatus.INTERNAL_SERVER_ERROR and write:
+        kind = UnknownOutcomeError
+    if issubclass(kind, TransientError):
+        return kind(message, reason=reason, retry_after=retry_after)
+    return kind(message, reason=reason)
+
+
+# 401 passes: the token is read again, or the API server's caches catch up after its restart.
+_BY_CODE: dict[int, type[MeshCAError]] = {
+    HTTPStatus.BAD_REQUEST: InvalidError,
+    HTTPStatus.UNAUTHORIZED: TransientError,
+    HTTPStatus.FORBIDDEN: ForbiddenError,
+    HTTPStatus.NOT_FOUND: NotFoundError,
+    HTTPStatus.METHOD_NOT_ALLOWED: MisconfiguredError,
+    HTTPStatus.NOT_ACCEPTABLE: MisconfiguredError,
+    HTTPStatus.CONFLICT: ConflictError,
+    HTTPStatus.GONE: GoneError,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: InvalidError,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: MisconfiguredError,
+    HTTPStatus.UNPROCESSABLE_ENTITY: InvalidError,
+    HTTPStatus.TOO_MANY_REQUESTS: ThrottledError,
+}
+_BY_CODE_AND_REASON: dict[tuple[int, str], type[MeshCAError]] = {
+    (HTTPStatus.CONFLICT, "AlreadyExists"): AlreadyExistsError,
+    # PUT and apply answer 409 to another object's uid, a merge patch calls it an immutable field.
+    (HTTPStatus.UNPROCESSABLE_ENTITY, "UIDMismatch"): ConflictError,
+}
+
+
+def _status(body: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
+
+
+def _reason(status: dict[str, Any], details: dict[str, Any]) -> str:
+    """Prefer the cause that a caller can act upon: a namespace on its way out is no missing right."""
+    causes = details.get("causes") or ()
+    if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+        return "NamespaceTerminating"
+    if causes and all(cause.get("field") == "metadata.uid" for cause in causes):
+        return "UIDMismatch"
+    return str(status.get("reason", ""))
+
+
+def _seconds(text: str) -> float:
+    return float(text) if text.isascii() and text.isdigit() else 0.0
