@@ -6,13 +6,18 @@ Decides how lines of the log become events; never counts anything in a client.
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from e2e.errors import HarnessError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from e2e.client import Client
 
 # One event per finished write of anybody; reads and the server's own health calls are left out.
 POLICY = """\
@@ -24,6 +29,9 @@ rules:
     verbs: [create, update, patch, delete, deletecollection]
   - level: None
 """
+
+MARKER = "meshca-audit-marker"
+"""User agent of the harness's own calls, left out of what ``Cluster.audit`` returns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,26 @@ def parse(line: str) -> AuditEvent:
         time=datetime.fromisoformat(event["stageTimestamp"]).astimezone(UTC),
         user_agent=event.get("userAgent", ""),
     )
+
+
+def settle(client: Client, log: Path, timeout: float = 10.0) -> None:
+    """Return once the log holds everything that was answered before the call.
+
+    The API server logs a write after it answered, so a write of our own that changes nothing is made
+    and looked for; ``HarnessError`` after ``timeout`` seconds.
+    """
+    start = log.stat().st_size if log.exists() else 0
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    answer = client.exchange(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review, user_agent=MARKER
+    )
+    wanted = answer.headers["Audit-Id"]
+    deadline = time.monotonic() + timeout
+    while not any(event.audit_id == wanted for event in read(log, start)):
+        if time.monotonic() > deadline:
+            raise HarnessError(f"{log}: the write {wanted} is not in it after {timeout:g} s")
+        # A file has no watch that is the same on every system; this takes one turn as a rule.
+        time.sleep(0.005)
 
 
 def read(log: Path, start: int = 0) -> Iterator[AuditEvent]:

@@ -37,6 +37,7 @@ T = TypeVar("T")
 
 TIMEOUT = 30.0
 """Seconds that one call may take."""
+USER_AGENT = "meshca-e2e"
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
 
@@ -95,7 +96,8 @@ class Client:
             self._context.load_cert_chain(*certificate)
         self._token = token
         self._dial = dial
-        self._local = threading.local()
+        self._idle: list[_Connection] = []
+        self._lock = threading.Lock()
 
     @classmethod
     def from_kubeconfig(cls, file: Path, *, dial: Dial) -> Client:
@@ -129,12 +131,14 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         content_type: str = "",
+        user_agent: str = USER_AGENT,
         timeout: float = TIMEOUT,
     ) -> Response:
         """Make one call and return the answer whatever its status; ``OSError`` when there is none."""
         connection = self._kept() or self._open(timeout)
         try:
-            answer = _send(connection, method, _url(path, query), body, self._headers(method, content_type))
+            headers = {**self._headers(method, content_type), "User-Agent": user_agent}
+            answer = _send(connection, method, _url(path, query), body, headers)
             text = answer.read()
         except BaseException:
             connection.close()
@@ -142,7 +146,8 @@ class Client:
         if answer.will_close:
             connection.close()
         else:
-            self._local.connection = connection
+            with self._lock:
+                self._idle.append(connection)
         return Response(answer.status, dict(answer.headers), _object(text))
 
     def request(
@@ -235,18 +240,24 @@ class Client:
         return _Connection(self._host, self._port, self._context, self._dial, timeout)
 
     def _kept(self) -> _Connection | None:
-        connection: _Connection | None = getattr(self._local, "connection", None)
-        self._local.connection = None
+        with self._lock:
+            connection = self._idle.pop() if self._idle else None
         if connection is None or connection.sock is None:
             return None
         if select.select([connection.sock], [], [], 0)[0]:
             # Readable between two calls means that the server has closed it.
             connection.close()
-            return None
+            return self._kept()
         return connection
 
+    def close(self) -> None:
+        """Close the idle connections; the client may be used again."""
+        with self._lock:
+            while self._idle:
+                self._idle.pop().close()
+
     def _headers(self, method: str, content_type: str) -> dict[str, str]:
-        headers = {"Accept": "application/json", "User-Agent": "meshca-e2e"}
+        headers = {"Accept": "application/json", "User-Agent": USER_AGENT}
         headers["Content-Type"] = content_type or (MERGE_PATCH if method == "PATCH" else "application/json")
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"

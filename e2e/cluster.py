@@ -160,22 +160,32 @@ class Cluster(ABC):
         self.start_apiserver()
 
     def audit(self, since: int = 0) -> list[AuditEvent]:
-        """Return every write the API server logged from byte ``since`` (see ``audit_mark``) on."""
-        return list(audit.read(self.audit_log, since))
+        """Return every write answered so far that was logged from byte ``since`` (``audit_mark``) on."""
+        audit.settle(self.client(), self.audit_log)
+        return [event for event in audit.read(self.audit_log, since) if event.user_agent != audit.MARKER]
 
     def audit_mark(self) -> int:
-        """Return the present end of the audit log, for ``audit(since=...)``."""
-        return self.audit_log.stat().st_size if self.audit_log.exists() else 0
+        """Return the end of the audit log once every write answered so far is in it."""
+        audit.settle(self.client(), self.audit_log)
+        return self.audit_log.stat().st_size
 
     def client(self, identity: str = "admin", *, token: str = "") -> Client:
         """Return a JSON client for an identity, or for a bearer token (then without a certificate)."""
-        if token:
-            return Client(self.server, self.ca_file, token=token, dial=self.dial)
-        key = f"client:{identity}"
         clients: dict[str, Client] = self.__dict__.setdefault("_clients", {})
+        key = f"token {token}" if token else identity
         if key not in clients:
-            clients[key] = Client.from_kubeconfig(self.kubeconfig(identity), dial=self.dial)
+            clients[key] = (
+                Client(self.server, self.ca_file, token=token, dial=self.dial)
+                if token
+                else Client.from_kubeconfig(self.kubeconfig(identity), dial=self.dial)
+            )
         return clients[key]
+
+    def close_clients(self) -> None:
+        """Close every connection that ``client`` made; each flavour's ``stop`` begins with it."""
+        clients: dict[str, Client] = self.__dict__.pop("_clients", {})
+        for client in clients.values():
+            client.close()
 
     def request(
         self,
