@@ -1,0 +1,50 @@
+"""The words of the queue: what an item is called and how urgent it is.
+
+Decides nothing; the order in which items run is decided in ``engine.dispatch``.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Key(NamedTuple):
+    """The object that an item of work is about; ``namespace`` is empty for a cluster-scoped one."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind}/{self.namespace}/{self.name}" if self.namespace else f"{self.kind}/{self.name}"
+
+
+class Urgency(IntEnum):
+    """How urgent an item is: the smaller, the sooner."""
+
+    CONTROL = 0
+    """A CA object, a bundle, a policy: few, and never behind a limit on leaves."""
+    EXPIRING = 1
+    """A leaf past 90 % of its life."""
+    FIRST = 2
+    """A leaf that has no certificate yet."""
+    RENEWAL = 3
+    """A leaf whose renewal is due."""
+    REISSUE = 4
+    """A leaf that a rotation moves to a new root."""
+
+
+LEAF_URGENCIES = (Urgency.EXPIRING, Urgency.FIRST, Urgency.RENEWAL, Urgency.REISSUE)
+
+
+class Item(NamedTuple):
+    """One hand-out of the queue; it ends with exactly one ``done`` or ``retry``."""
+
+    key: Key
+    urgency: Urgency
+    lane: str
+    waited: float
+    """Seconds between the first ``add`` and this hand-out."""
+    attempt: int
+    """Failures since the last success; 0 for a first try."""
