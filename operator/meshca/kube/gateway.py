@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from meshca.api.names import FIELD_MANAGER
 from meshca.errors import GoneError, MeshCAError, TransientError, UnknownOutcomeError
 from meshca.kube.answers import classify, failure
-from meshca.kube.skew import ServerTime
+from meshca.kube.times import ServerTime
 from meshca.kube.transport import Response
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
-"""How far the API server's clock and ours are apart, from the Date header of its answers.
+"""Time as the API server writes it, and how far its clock and ours are apart.
 
-Decides nothing: the planner refuses irreversible steps while the two differ.
+Decides nothing: the planner refuses irreversible steps while the two clocks differ.
 """
 
 from __future__ import annotations
@@ -10,9 +10,16 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from meshca.clock import Clock
 
 INTERVAL_SECONDS = 5.0
+
+
+def micro_time(moment: datetime) -> str:
+    """Write a UTC moment as the API's MicroTime."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class ServerTime:
