@@ -1,5 +1,6 @@
-"""Pure X.509: bytes and values in and out.
+"""X.509 and SPIFFE as pure functions: keys, identities, requests, certificates, paths and bundles.
 
-Imports ``cryptography`` and nothing that knows a clock, a socket or an event loop; "now" is always an
-argument. Every certificate goes through profile → prepare → lint → issue.
+Nothing here reads a clock, a file or a socket; moments come in as arguments, aware and UTC, and go out
+truncated to whole seconds. Random bits (keys, serial numbers) are the one thing not determined by the
+arguments. Key ids, fingerprints and serial numbers are lower-case hex without separators.
 """
