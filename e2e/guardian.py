@@ -13,6 +13,10 @@ import os
 import shutil
 import signal
 import sys
+import time
+
+DYING_SECONDS = 20.0
+"""How long killed processes may take to go; a directory that they still use cannot be removed."""
 
 
 def main() -> None:
@@ -32,13 +36,22 @@ def main() -> None:
             directories[value] = None
         elif action == "u":
             directories.pop(value, None)
-    for group in reversed(groups):
-        try:
-            os.killpg(group, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    end(groups)
     for directory in directories:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def end(groups: dict[int, None]) -> None:
+    """Kill process groups and return when they are gone, or after ``DYING_SECONDS``."""
+    deadline = time.monotonic() + DYING_SECONDS
+    while groups and time.monotonic() < deadline:
+        for group in list(reversed(groups)):
+            try:
+                os.killpg(group, signal.SIGKILL)
+            except ProcessLookupError:
+                del groups[group]
+        # They are nobody's children here, so there is nothing to wait on.
+        time.sleep(0.02)
 
 
 if __name__ == "__main__":

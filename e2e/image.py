@@ -1,0 +1,216 @@
+"""The operator's image, assembled as an OCI archive without a container engine or a registry.
+
+Decides what is in the image: Debian's Python, the hashed wheels that the operator runs on, the operator.
+No shell, no package manager, nothing setuid. Never builds from anything but the tree it lies in.
+Those who have an engine and a registry use .ci/Dockerfile instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+import meshca
+from e2e import cache, debian, oci
+from e2e.errors import HarnessError
+
+REPOSITORY = "meshca/operator"
+USER = 65532
+ROOT = Path(__file__).resolve().parent.parent
+REQUIREMENTS = ROOT / ".ci" / "requirements-run.txt"
+
+# libstdc++ is what some of the wheels link to; the rest of what they need comes with Python.
+_PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
+# Needed only by the parts of the standard library that _UNWANTED leaves out, or by installing packages.
+_PRUNED = (
+    "debconf", "dpkg", "gcc-*-base", "libdb5*", "libncurses*", "libnsl*", "libreadline*", "libsqlite3*",
+    "libtinfo*", "libtirpc*", "media-types", "netbase", "readline-common", "tzdata*",
+)  # fmt: skip
+# Of /usr/bin only Python itself; of the documentation only the copyright notices.
+_WANTED = ("usr/bin/python3*", "usr/share/doc/*/copyright")
+_UNWANTED = (
+    "usr/bin/*", "usr/sbin/*", "bin/*", "sbin/*", "usr/share/*", "etc/ld.so.conf*", "*/gconv/*",
+    "*/lib-dynload/_sqlite3*", "*/lib-dynload/_curses*", "*/lib-dynload/readline*", "*/lib-dynload/nis*",
+    "*/lib-dynload/_dbm*", "*/python3*/dbm/*", "*/python3*/sqlite3/*", "*/python3*/curses/*",
+    "*/python3*/lib2to3/*", "*/python3*/ensurepip/*", "*/python3*/idlelib/*", "*/python3*/pydoc_data/*",
+    "*/python3*/turtle*", "*/python3*/test/*", "*/__pycache__/*",
+)  # fmt: skip
+# Of the wheels: sources of what is compiled, tests, and scripts that name the building Python.
+_STRIPPED = ("bin", "*/tests", "*.pyx", "*.pxd", "*.c", "*.h", "*.pyi", "*/__pycache__")
+
+_LAUNCHER = """\
+#!/usr/bin/python3 -sP
+import sys
+
+from meshca.__main__ import main
+
+sys.exit(main())
+"""
+_PASSWD = f"root:x:0:0::/:/nonexistent\nmeshca:x:{USER}:{USER}::/:/nonexistent\n"
+_GROUP = f"root:x:0:\nmeshca:x:{USER}:\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image archive and the reference under which a kubelet asks for it."""
+
+    reference: str
+    archive: Path
+
+
+def reference() -> str:
+    """Return the operator image's reference: no registry host, the version as its tag."""
+    return f"{REPOSITORY}:{meshca.__version__}"
+
+
+def operator() -> Image:
+    """Return the image of the operator in this tree, built now unless the cache has it.
+
+    ``CannotRunError`` where there is no apt; ``HarnessError`` when a step fails.
+    """
+    packages = _apt().packages(_PACKAGES, _PRUNED)
+    recipe = cache.digest(
+        *(package.sha256 for package in packages), *(data for _, data in _tree()), REQUIREMENTS.read_bytes(),
+        *(Path(module).read_bytes() for module in (__file__, oci.__file__, debian.__file__)),
+    )  # fmt: skip
+    entry = cache.entry(f"image-{meshca.__version__}", recipe, functools.partial(_build, packages=packages))
+    return Image(reference(), entry / "image.tar")
+
+
+def main() -> None:
+    """Build the image and put its archive into dist/."""
+    image = operator()
+    target = ROOT / "dist" / f"meshca-operator-{meshca.__version__}.oci.tar"
+    target.parent.mkdir(exist_ok=True)
+    shutil.copyfile(image.archive, target)
+    print(f"{image.reference}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.0f} MB")
+
+
+def _build(entry: Path, packages: list[debian.Package]) -> None:
+    """Make the whole image in an entry of the cache."""
+    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".rootfs.") as scratch:
+        debs, root = Path(scratch, "debs"), Path(scratch, "root")
+        debs.mkdir()
+        root.mkdir()
+        debian.unpack(_apt().download(packages, debs), root, wanted)
+        version = python_version(packages)
+        site = root / "usr/local/lib" / f"python{version}" / "dist-packages"
+        _install(site, version, Path(scratch))
+        _finish(root)
+        _compile(root, version, site)
+        _write(root, entry / "image.tar")
+
+
+def wanted(path: str) -> bool:
+    """Tell whether a file of a Debian package belongs into the image."""
+    if any(fnmatchcase(path, pattern) for pattern in _WANTED):
+        return True
+    return not any(fnmatchcase(path, pattern) for pattern in _UNWANTED)
+
+
+def python_version(packages: list[debian.Package]) -> str:
+    """Return the version of Python that is among the packages, e.g. ``3.11``."""
+    for package in packages:
+        if match := re.fullmatch(r"python(3\.\d+)-minimal", package.name):
+            return match[1]
+    raise HarnessError("no Python among the packages of the image")
+
+
+def _apt() -> debian.Apt:
+    return debian.Apt(cache.root() / "apt")
+
+
+def _tree() -> list[tuple[str, bytes]]:
+    """Return the files that a wheel is built from, with their paths."""
+    source = [path for path in (ROOT / "operator" / "meshca").rglob("*") if "__pycache__" not in path.parts]
+    files = [ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "LICENSE", *source]
+    return [(str(path.relative_to(ROOT)), path.read_bytes()) for path in sorted(files) if path.is_file()]
+
+
+def _install(site: Path, version: str, scratch: Path) -> None:
+    """Put the hashed wheels and the operator's own into ``site``, whatever Python runs this."""
+    machine = os.uname().machine
+    platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (17, 28, 31, 34)]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
+    target = ["--no-compile", f"--target={site}", f"--python-version={version}", "--implementation=cp"]
+    foreign = [*target, *platforms, f"--platform=manylinux2014_{machine}", "--only-binary=:all:"]
+    cache.run([*pip, "install", *foreign, "--require-hashes", "-r", str(REQUIREMENTS)], label="image: wheels")
+    # Built from a copy: setuptools would pick up what an earlier build left in the tree.
+    for name, data in _tree():
+        path = scratch / "source" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    wheel = ["wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={scratch}"]
+    cache.run([*pip, *wheel, str(scratch / "source")], label="image: operator")
+    (built,) = scratch.glob("meshca-*.whl")
+    cache.run([*pip, "install", *foreign, "--no-deps", str(built)], label="image: operator")
+    _strip(site)
+
+
+def _strip(site: Path) -> None:
+    for path in sorted(site.rglob("*")):
+        if any(fnmatchcase(str(path.relative_to(site)), pattern) for pattern in _STRIPPED):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _finish(root: Path) -> None:
+    """Add what belongs to no package: the launcher, the user, the mount points."""
+    launcher = root / "usr/local/bin/meshca-operator"
+    launcher.parent.mkdir(parents=True, exist_ok=True)
+    launcher.write_text(_LAUNCHER)
+    launcher.chmod(0o755)
+    (root / "etc").mkdir(exist_ok=True)
+    (root / "etc/passwd").write_text(_PASSWD)
+    (root / "etc/group").write_text(_GROUP)
+    for name in ("dev", "proc", "run", "sys", "tmp"):
+        (root / name).mkdir(exist_ok=True)
+    (root / "tmp").chmod(0o1777)
+
+
+def _compile(root: Path, version: str, site: Path) -> None:
+    """Byte-compile every module with the image's own Python, which need not be the one that runs this.
+
+    Unchecked: the file system is read-only, so the sources cannot change under the compiled files.
+    """
+    (loader,) = [path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink()]
+    libraries = [str(path) for path in (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))]
+    python = [str(loader), "--library-path", ":".join(libraries), str(root / f"usr/bin/python{version}")]
+    options = ["-q", "-j2", "--invalidation-mode=unchecked-hash", "-s", str(root), "-p", "/"]
+    folders = [str(root / "usr/lib" / f"python{version}"), str(site)]
+    cache.run(
+        [*python, "-m", "compileall", *options, *folders],
+        label="image: compile",
+        env={"PYTHONHOME": str(root / "usr"), "LC_ALL": "C.UTF-8"},
+    )
+
+
+def _write(root: Path, archive: Path) -> None:
+    config = oci.ImageConfig(
+        entrypoint=("meshca-operator",),
+        user=f"{USER}:{USER}",
+        env={"PATH": "/usr/local/bin:/usr/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
+        labels={
+            "org.opencontainers.image.title": "meshca",
+            "org.opencontainers.image.version": meshca.__version__,
+            "org.opencontainers.image.licenses": "Apache-2.0",
+        },
+    )
+    oci.write(root, reference(), config, archive)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (HarnessError, subprocess.SubprocessError) as error:
+        sys.exit(f"image: {error}")
