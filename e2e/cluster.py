@@ -146,6 +146,11 @@ class Cluster(ABC):
     # --- the same everywhere --------------------------------------------------------------------
 
     @property
+    def chart_values(self) -> dict[str, str]:
+        """Return the chart values that the flavour needs (``helm install --set``), such as its image."""
+        return {}
+
+    @property
     def prefix(self) -> tuple[str, ...]:
         """Return what is put before every command that must reach the API server."""
         return ()

@@ -1,32 +1,60 @@
-"""Fixtures of the scenarios: one cluster per run, a fresh namespace per test."""
+"""Fixtures of the scenarios: one cluster per run, a fresh namespace per test.
+
+``cluster`` and ``installed`` are shared by the whole run: a scenario that stops servers, changes the CA
+or needs other chart values takes ``make_cluster`` and its own installation.
+"""
 
 from __future__ import annotations
 
 import itertools
+import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e import flavours
+from e2e import flavours, installation
 from e2e.errors import CannotRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from e2e.cluster import Cluster
+    from e2e.installation import Installation
 
 _numbers = itertools.count(1)
+
+
+def _started(flavour: str, name: str) -> Cluster:
+    try:
+        return flavours.make(flavour, name)
+    except CannotRunError as error:
+        pytest.skip(f"{flavour}: {error}")
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Return the cluster of this run (``CLUSTER``, default controlplane), started once."""
-    try:
-        made = flavours.make(flavours.chosen(), "e2e")
-    except CannotRunError as error:
-        pytest.skip(str(error))
-    with made:
+    with _started(flavours.chosen(), "e2e") as made:
         yield made
+
+
+@pytest.fixture
+def make_cluster() -> Iterator[Callable[[str], Cluster]]:
+    """Return a function that starts another cluster of the same flavour; it ends with the test."""
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(_started(flavours.chosen(), name))
+
+
+@pytest.fixture(scope="session")
+def installed(cluster: Cluster) -> Iterator[Installation]:
+    """Return meshca installed in the shared cluster, with CAConfiguration ``default`` Ready.
+
+    Managed keys are allowed in every namespace.
+    """
+    made = installation.install(cluster, values={"managedKeys.namespaces": "{*}"})
+    yield made
+    made.operator.stop()
 
 
 @pytest.fixture
@@ -37,3 +65,15 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")
     yield name
     cluster.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every flavour that could not run, so that nobody takes silence for success."""
+    for flavour, reason in flavours.left_out().items():
+        terminalreporter.write_line(f"NOT RUN: flavour {flavour}: {reason}", red=True)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run in CI when a flavour was left out."""
+    if os.environ.get("CI") == "true" and flavours.left_out() and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

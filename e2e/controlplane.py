@@ -159,7 +159,7 @@ class ControlPlane(Cluster):
         """Return the audit log of the API server; it grows over restarts."""
         return self.directory / "audit.log"
 
-    def operator(self, namespace: str = "meshca-system", deployment: str = "meshca") -> OperatorProcesses:  # type: ignore[override]
+    def operator(self, namespace: str = "meshca-system", deployment: str = "meshca") -> OperatorProcesses:
         """Return the operator as processes of this machine."""
         return OperatorProcesses(self, namespace, deployment)
 

@@ -60,6 +60,7 @@ class Process:
         """Start it; ``HarnessError`` when it runs already."""
         if self.alive:
             raise HarnessError(f"{self.name} runs already")
+        self._forget()
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 self.command,
@@ -85,6 +86,11 @@ class Process:
         """Send a signal (for instance SIGSTOP) to its process group."""
         if self.alive and self._child:
             os.killpg(self._child.pid, number)
+
+    def join(self) -> int:
+        """Block until it has ended, whoever ended it, and return its exit code."""
+        child = self._child
+        return child.wait() if child else 0
 
     def wait(self, timeout: float) -> int:
         """Wait for it to end by itself; ``TimeoutError`` after ``timeout`` seconds."""

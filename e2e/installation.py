@@ -1,0 +1,108 @@
+"""Installing meshca as a user does: Helm, then one CAConfiguration.
+
+Decides the order of the steps and waits for what a script would wait for; the same for every flavour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from e2e.errors import ApiError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from e2e.cluster import Cluster, Operator
+
+JSON = dict[str, Any]
+
+CHART = Path(__file__).parents[1] / "charts" / "meshca"
+NAMESPACE = "meshca-system"
+RELEASE = "meshca"
+CONFIGURATIONS = "/apis/meshca.dev/v1alpha1/caconfigurations"
+KINDS = (
+    "caconfigurations",
+    "caroots",
+    "leafcertificaterequests",
+    "intermediatecertificaterequests",
+    "federatedclusters",
+)
+DEFAULT: JSON = {
+    "apiVersion": "meshca.dev/v1alpha1",
+    "kind": "CAConfiguration",
+    "metadata": {"name": "default"},
+    "spec": {"trustDomain": "e2e.example"},
+}
+"""The smallest CAConfiguration that a user would write."""
+
+
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The release that Helm installed into a cluster, and the operator that runs from it."""
+
+    cluster: Cluster
+    operator: Operator
+    namespace: str
+    release: str
+
+
+def install(
+    cluster: Cluster,
+    *,
+    values: Mapping[str, str] | None = None,
+    helm: int = 4,
+    configuration: JSON | None = DEFAULT,
+    timeout: float = 90.0,
+) -> Installation:
+    """Install the chart, bring the operator up, apply a CAConfiguration and wait until it is Ready.
+
+    ``values`` go to ``helm --set``; ``configuration=None`` leaves the last two steps out; seconds.
+    """
+    settings = {**cluster.chart_values, **(values or {})}
+    arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    wait = ["--wait", f"--timeout={timeout:.0f}s"] if cluster.has_nodes else []
+    place = ["--namespace", NAMESPACE, "--create-namespace"]
+    cluster.helm("upgrade", "--install", RELEASE, str(CHART), *place, *arguments, *wait, version=helm)
+    wait_served(cluster)
+    operator = cluster.operator(NAMESPACE, RELEASE)
+    operator.start()
+    operator.wait_ready(timeout)
+    if configuration is not None:
+        configure(cluster, configuration, timeout)
+    return Installation(cluster, operator, NAMESPACE, RELEASE)
+
+
+def configure(cluster: Cluster, configuration: JSON, timeout: float = 90.0) -> JSON:
+    """Apply a CAConfiguration and return it once it is Ready; seconds."""
+    cluster.apply(configuration)
+    return cluster.wait(f"{CONFIGURATIONS}/{configuration['metadata']['name']}", timeout=timeout)
+
+
+def wait_served(cluster: Cluster, timeout: float = 30.0) -> None:
+    """Return once every kind is Established and can really be listed, which comes a little later."""
+    for kind in KINDS:
+        definition = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind}.meshca.dev"
+        cluster.wait(definition, "Established", timeout=timeout)
+        # Waiting for nothing in particular ends with the first list that succeeds.
+        cluster.wait_for(lambda _: True, f"/apis/meshca.dev/v1alpha1/{kind}", timeout)
+
+
+def uninstall(installation: Installation, *, helm: int = 4) -> None:
+    """Stop the operator and remove the release; CRDs, CARoots and keys stay."""
+    installation.operator.stop()
+    installation.cluster.helm(
+        "uninstall", installation.release, "--namespace", installation.namespace, version=helm
+    )
+
+
+def exists(cluster: Cluster, path: str) -> bool:
+    """Tell whether an object is there now."""
+    try:
+        cluster.request("GET", path)
+    except ApiError as error:
+        if error.status == 404:
+            return False
+        raise
+    return True
