@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 
 from meshca.errors import InvalidError
 from meshca.pki import pem as pem_text
+from meshca.pki.identity import SPIFFEID, TrustDomain
 from meshca.pki.keys import KeySpec, PublicKey, known_key, public_key_info, spec_of
 
 if TYPE_CHECKING:
@@ -122,6 +123,22 @@ def uris_of(certificate: x509.Certificate) -> tuple[str, ...]:
     """Return the URIs among the subject alternative names."""
     found = extension(certificate, x509.SubjectAlternativeName)
     return tuple(found.value.get_values_for_type(x509.UniformResourceIdentifier)) if found else ()
+
+
+def trust_domain_of(certificate: x509.Certificate) -> TrustDomain | None:
+    """Return the trust domain of a CA certificate, none when it has no URI.
+
+    ``InvalidError`` when it has several, or one that is not the ID of a trust domain itself (X-21, X-32).
+    """
+    uris = uris_of(certificate)
+    if not uris:
+        return None
+    if len(uris) > 1:
+        raise InvalidError(f"it has {len(uris)} URIs where at most one is allowed")
+    found = SPIFFEID.parse(uris[0])
+    if found.path:
+        raise InvalidError("its URI has a path, so it is not the ID of a trust domain")
+    return found.trust_domain
 
 
 def is_ca(certificate: x509.Certificate) -> bool:

@@ -34,18 +34,20 @@ class TrustDomain:
 
     name: str
 
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise InvalidError("trust domain: must not be empty")
+        if len(self.name) > TRUST_DOMAIN_LIMIT_BYTES:
+            raise InvalidError(f"trust domain: longer than {TRUST_DOMAIN_LIMIT_BYTES} bytes")
+        if not _TRUST_DOMAIN.fullmatch(self.name):
+            raise InvalidError(
+                f"trust domain: {_quote(self.name)} may only contain lower-case letters, digits,"
+                " '.', '-' and '_' (no scheme, user, port, path or percent-encoding)"
+            )
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a trust domain name without scheme from an untrusted user; ``InvalidError`` otherwise."""
-        if not text:
-            raise InvalidError("trust domain: must not be empty")
-        if len(text) > TRUST_DOMAIN_LIMIT_BYTES:
-            raise InvalidError(f"trust domain: longer than {TRUST_DOMAIN_LIMIT_BYTES} bytes")
-        if not _TRUST_DOMAIN.fullmatch(text):
-            raise InvalidError(
-                f"trust domain: {_quote(text)} may only contain lower-case letters, digits, '.', '-' and '_'"
-                " (no scheme, user, port, path or percent-encoding)"
-            )
         return cls(text)
 
     @property
@@ -64,20 +66,22 @@ class SPIFFEID:
     trust_domain: TrustDomain
     path: str
 
+    def __post_init__(self) -> None:
+        if len(self.uri) > ID_LIMIT_BYTES:
+            raise InvalidError(f"SPIFFE ID: longer than {ID_LIMIT_BYTES} bytes")
+        if self.path:
+            _check_path(self.path)
+
     @classmethod
     def parse(cls, text: str) -> Self:
         """Read a SPIFFE ID from an untrusted user, scheme in any case, at most 2048 bytes.
 
         ``InvalidError`` names the rule that is broken (ID-01 to ID-13).
         """
-        if len(text) > ID_LIMIT_BYTES:
-            raise InvalidError(f"SPIFFE ID: longer than {ID_LIMIT_BYTES} bytes")
         if text[: len(_PREFIX)].lower() != _PREFIX:
             raise InvalidError(f"SPIFFE ID: {_quote(text)} does not start with {_PREFIX}")
         host, slash, path = text[len(_PREFIX) :].partition("/")
-        found = cls(TrustDomain.parse(host), slash + path)
-        _check_path(found.path)
-        return found
+        return cls(TrustDomain.parse(host), slash + path)
 
     @property
     def uri(self) -> str:
@@ -86,8 +90,6 @@ class SPIFFEID:
 
     def matches(self, uri: str) -> bool:
         """Tell whether an untrusted URI names this ID: scheme and trust domain in any case, path exact."""
-        if len(uri) > ID_LIMIT_BYTES:
-            return False
         head = len(self.trust_domain.uri)
         # ASCII only: lower() also folds other letters (the Kelvin sign to k) into the alphabet.
         return uri.isascii() and uri[:head].lower() == self.trust_domain.uri and uri[head:] == self.path
@@ -97,10 +99,8 @@ class SPIFFEID:
 
 
 def _check_path(path: str) -> None:
-    if not path:
-        return
-    if path.endswith("/"):
-        raise InvalidError("SPIFFE ID: the path must not end with '/'")
+    if not path.startswith("/") or path.endswith("/"):
+        raise InvalidError("SPIFFE ID: the path must start with '/' and not end with it")
     for segment in path[1:].split("/"):
         check_segment(segment)
 
@@ -127,19 +127,21 @@ class PathTemplate:
 
     text: str
 
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """Read a template from ``identity.pathTemplate``; ``InvalidError`` names what is wrong."""
-        if not text.startswith("/"):
-            raise InvalidError(f"pathTemplate: {_quote(text)} must start with '/'")
-        if len(text) > ID_LIMIT_BYTES:
+    def __post_init__(self) -> None:
+        if not self.text.startswith("/"):
+            raise InvalidError(f"pathTemplate: {_quote(self.text)} must start with '/'")
+        if len(self.text) > ID_LIMIT_BYTES:
             raise InvalidError(f"pathTemplate: longer than {ID_LIMIT_BYTES} bytes")
-        segments = text[1:].split("/")
+        segments = self.text[1:].split("/")
         for word in REQUIRED_WORDS:
-            if segments.count(f"{{{word}}}") != 1 or text.count(f"{{{word}}}") != 1:
+            if segments.count(f"{{{word}}}") != 1 or self.text.count(f"{{{word}}}") != 1:
                 raise InvalidError(f"pathTemplate: {{{word}}} must stand once, as a whole segment")
         for segment in segments:
             _check_template_segment(segment)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a template from ``identity.pathTemplate``; ``InvalidError`` names what is wrong."""
         return cls(text)
 
     def render(

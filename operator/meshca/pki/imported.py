@@ -14,7 +14,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshca.errors import InvalidError
-from meshca.pki.certificates import extension, load_one, path_length_of, public_key_of, uris_of
+from meshca.pki.certificates import extension, load_one, path_length_of, public_key_of, trust_domain_of
 from meshca.pki.issuer import check_can_issue
 from meshca.pki.keys import PrivateKey, check_ca_key, load_private, matches
 from meshca.pki.lint import critical_findings
@@ -119,11 +119,12 @@ def _check_constraints(certificate: x509.Certificate) -> None:
 
 
 def _check_uri(certificate: x509.Certificate, trust_domain: TrustDomain | None) -> None:
-    uris = uris_of(certificate)
-    if len(uris) > 1:
-        raise InvalidError(f"root certificate: it has {len(uris)} URIs where at most one is allowed")
-    if uris and trust_domain and uris[0] != trust_domain.uri:
-        raise InvalidError(f"root certificate: its URI is not {trust_domain.uri}, the trust domain's")
+    try:
+        found = trust_domain_of(certificate)
+    except InvalidError as error:
+        raise InvalidError(f"root certificate: {error.message}") from None
+    if found and trust_domain and found != trust_domain:
+        raise InvalidError(f"root certificate: its trust domain is {found}, not {trust_domain}")
 
 
 def _stamp(moment: datetime) -> str:

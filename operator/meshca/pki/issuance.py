@@ -1,12 +1,7 @@
-"""Making certificates in two steps: prepare and lint the exact content, then sign it.
+"""Making each kind of certificate in two steps: prepare it and lint the exact content, then sign it.
 
-*Prepare* builds the template, has it signed by a throw-away key with the signer's algorithm, and lints the
-certificate that comes out. *Issue* takes the to-be-signed bytes out of that very certificate and has the
-CA's key sign them, so what is signed is what was linted, byte for byte; the CA's key never touches anything
-else. A ``Prepared`` can be signed once. The few bytes of DER around a signature are put together by hand:
-the library signs only what it builds itself, and would build it anew.
-
-Decides lifetimes within the issuer's, and refuses issuers that cannot do it; never who may ask.
+Decides lifetimes within the issuer's, and refuses issuers that cannot do it; never who may ask. What makes
+the two steps safe is in prepared.py; the functions that do both in one go are what callers mostly want.
 """
 
 from __future__ import annotations
@@ -14,19 +9,21 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from meshca.errors import InvalidError, TransientError
 from meshca.pki import lint, template
-from meshca.pki.certificates import path_length_of, public_key_of, to_der, uris_of
+from meshca.pki.certificates import path_length_of, public_key_of, uris_of
 from meshca.pki.issuer import Issuer, check_can_issue, issuer_of
 from meshca.pki.keys import PrivateKey, PublicKey, check_ca_key, check_leaf_key, same_key
-from meshca.pki.profile import CA_BACKDATE, LEAF_BACKDATE, MIN_REMAINING, hours
-from meshca.pki.signatures import hash_for, sign, throw_away
+from meshca.pki.names import dns_name
+from meshca.pki.prepared import Prepared, issue
+from meshca.pki.profile import CA_BACKDATE, LEAF_BACKDATE, LEAF_TTL_MAX, MIN_REMAINING, hours
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from cryptography import x509
 
     from meshca.pki.identity import SPIFFEID, TrustDomain
     from meshca.pki.names import IPAddress
@@ -39,51 +36,6 @@ ROOT_EXPIRED: Final = "RootExpired"
 # A root that cross-signs has the cross-certificate and the signer below it; a cross-signed one the signer.
 _CROSS_SIGNING_PATH: Final = 2
 _SIGNING_PATH: Final = 1
-_SEQUENCE: Final = 0x30
-_BIT_STRING: Final = 0x03
-_LONG_FORM: Final = 0x80
-
-
-class Prepared:
-    """The linted to-be-signed content of one certificate, for one signature by one key."""
-
-    __slots__ = ("_draft", "_signer")
-
-    def __init__(self, builder: x509.CertificateBuilder, signer: PublicKey) -> None:
-        self._signer = signer
-        self._draft = [builder.sign(throw_away(signer), hash_for(signer))]
-
-    @property
-    def draft(self) -> x509.Certificate:
-        """Return the content under a worthless signature, for the lint; ``InvalidError`` once issued."""
-        return self._one(list(self._draft))
-
-    def take(self, signer_key: PrivateKey) -> x509.Certificate:
-        """Hand out the draft for the only time; ``InvalidError`` for a second call or a foreign key."""
-        if not same_key(signer_key.public_key(), self._signer):
-            raise InvalidError("the signing key does not belong to the issuer that this was prepared for")
-        return self._one(self._draft)
-
-    @staticmethod
-    def _one(drafts: list[x509.Certificate]) -> x509.Certificate:
-        try:
-            # Taking it off is one step, so two threads cannot both have it.
-            return drafts.pop()
-        except IndexError:
-            raise InvalidError("this certificate was issued already") from None
-
-
-def issue(prepared: Prepared, signer_key: PrivateKey) -> x509.Certificate:
-    """Sign what was prepared; ``InvalidError`` when it was issued before or the key is not the issuer's.
-
-    Takes milliseconds with an RSA key, and a fraction of one otherwise.
-    """
-    draft = prepared.take(signer_key)
-    content = draft.tbs_certificate_bytes
-    signature = sign(signer_key, content)
-    return x509.load_der_x509_certificate(
-        _tlv(_SEQUENCE, content + _algorithm(draft) + _tlv(_BIT_STRING, b"\x00" + signature))
-    )
 
 
 def prepare_root(
@@ -182,12 +134,15 @@ def prepare_leaf(
     check_leaf_key(public_key)
     now = _whole(now)
     _check_alive(issuer, now, "signer", SIGNER_EXPIRED)
+    if not timedelta(0) < ttl <= LEAF_TTL_MAX:
+        raise InvalidError(f"ttl must be more than 0s and at most {hours(LEAF_TTL_MAX)}")
     left = issuer.not_after - now
     if left < ttl * MIN_REMAINING:
         raise TransientError(
             f"signer expires in {hours(left)}, less than a tenth of the wanted {hours(ttl)}",
             reason=SIGNER_TOO_SHORT,
         )
+    dns_names = [dns_name(name) for name in dns_names]
     builder = template.leaf(
         public_key,
         issuer,
@@ -288,6 +243,8 @@ def check_not_expired(root_cert: x509.Certificate, signer_cert: x509.Certificate
 
 
 def _whole(now: datetime) -> datetime:
+    if now.tzinfo is None:
+        raise InvalidError("a moment without a time zone cannot go into a certificate")
     return now.astimezone(UTC).replace(microsecond=0)
 
 
@@ -335,19 +292,3 @@ def _verified(certificate: x509.Certificate, issuer: x509.Certificate | None) ->
     except InvalidSignature:
         raise TransientError("the signature just made does not verify", reason="BadSignature") from None
     return certificate
-
-
-def _tlv(tag: int, content: bytes) -> bytes:
-    size = len(content)
-    if size < _LONG_FORM:
-        return bytes((tag, size)) + content
-    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
-    return bytes((tag, _LONG_FORM | len(length))) + length + content
-
-
-def _algorithm(draft: x509.Certificate) -> bytes:
-    der = to_der(draft)
-    content = draft.tbs_certificate_bytes
-    # SEQUENCE { content, AlgorithmIdentifier, BIT STRING }: the identifier is always short.
-    start = der.index(content) + len(content)
-    return der[start : start + 2 + der[start + 1]]

@@ -191,7 +191,7 @@ def _load(pem: bytes, *, trusted: bool) -> PrivateKey:
         raise InvalidError(
             "the private key is not one unencrypted PEM key in PKCS #8, SEC 1 or PKCS #1 form"
         ) from None
-    spec_of(key.public_key() if hasattr(key, "public_key") else key)
+    spec_of(key.public_key())
     assert isinstance(key, PrivateKey)
     return key
 

@@ -8,7 +8,7 @@ verifies is for chain.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
@@ -16,7 +16,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from meshca.errors import InvalidError
 from meshca.pki.certificates import path_length_of, subject_key_id_of, uris_of
 from meshca.pki.issuer import check_can_issue
-from meshca.pki.keys import PublicKey, check_leaf_key, subject_key_id
+from meshca.pki.keys import PublicKey, check_leaf_key
 from meshca.pki.signatures import check_algorithm
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from meshca.pki.names import IPAddress
 
 REASON: Final = "LintFailed"
-# 20 octets with a sign bit (RFC 5280 section 4.1.2.2); fewer than 64 random bits are guessable.
-_SERIAL_BITS: Final = range(64, 160)
+# At most 20 octets with the sign (RFC 5280 section 4.1.2.2); a small one is a counter, so guessable.
+_SERIAL_BITS: Final = range(32, 160)
 _SERVER_AND_CLIENT: Final = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
 _MAY_BE_CRITICAL: Final = {
     ExtensionOID.BASIC_CONSTRAINTS,
@@ -37,6 +37,7 @@ _MAY_BE_CRITICAL: Final = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
 }
 
+_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
 _Extensions = dict[x509.ObjectIdentifier, "x509.Extension[x509.ExtensionType]"]
 
 
@@ -56,7 +57,7 @@ def lint_leaf(
             *_validity(certificate, issuer),
             *_under(certificate, extensions, issuer),
             *_critical(extensions),
-            *_leaf_key(certificate, extensions, public_key),
+            *_leaf_key(certificate, public_key),
             *_leaf_usage(extensions),
             *_leaf_names(certificate, extensions, spiffe_id.uri, dns_names, ip_addresses),
             *_leaf_id(spiffe_id, issuer),
@@ -115,11 +116,15 @@ def _by_oid(certificate: x509.Certificate) -> _Extensions:
     return {found.oid: found for found in certificate.extensions}
 
 
+def _get(extensions: _Extensions, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
+    return cast("x509.Extension[_Kind] | None", extensions.get(kind.oid))
+
+
 def _validity(certificate: x509.Certificate, issuer: Issuer | None) -> Iterator[str]:
     if certificate.version is not x509.Version.v3:
         yield "the version must be 3"
     if certificate.serial_number.bit_length() not in _SERIAL_BITS:
-        yield "X-14 the serial number must be positive, 64 to 159 bits"
+        yield "X-14 the serial number must be positive and random, of 32 to 159 bits"
     if certificate.not_valid_before_utc >= certificate.not_valid_after_utc:
         yield "the validity is empty"
     if issuer and certificate.not_valid_after_utc > issuer.not_after:
@@ -129,7 +134,7 @@ def _validity(certificate: x509.Certificate, issuer: Issuer | None) -> Iterator[
 def _under(certificate: x509.Certificate, extensions: _Extensions, issuer: Issuer) -> Iterator[str]:
     if certificate.issuer != issuer.subject:
         yield "the issuer must be the subject of the issuer"
-    aki = extensions.get(ExtensionOID.AUTHORITY_KEY_IDENTIFIER)
+    aki = _get(extensions, x509.AuthorityKeyIdentifier)
     if aki is None or aki.value != issuer.authority_key_id:
         yield "X-14 authorityKeyIdentifier must be the issuer's subjectKeyIdentifier and nothing else"
     try:
@@ -168,36 +173,28 @@ def _ca(certificate: x509.Certificate, uris: Collection[str]) -> Iterator[str]:
         yield "X-20 to X-22 the URI must be the trust domain's"
 
 
-def _leaf_key(certificate: x509.Certificate, extensions: _Extensions, public_key: PublicKey) -> Iterator[str]:
+def _leaf_key(certificate: x509.Certificate, public_key: PublicKey) -> Iterator[str]:
     if certificate.public_key() != public_key:
         yield "X-12 the public key must be the requester's"
     try:
         check_leaf_key(certificate.public_key())
     except InvalidError as error:
         yield error.message
-    ski = extensions.get(ExtensionOID.SUBJECT_KEY_IDENTIFIER)
-    if ski is None or ski.value != x509.SubjectKeyIdentifier(subject_key_id(public_key)):
-        yield "subjectKeyIdentifier must be derived from the key"
 
 
 def _leaf_usage(extensions: _Extensions) -> Iterator[str]:
-    basic = extensions.get(ExtensionOID.BASIC_CONSTRAINTS)
-    if (
-        basic is None
-        or not basic.critical
-        or basic.value != x509.BasicConstraints(ca=False, path_length=None)
-    ):
+    basic = _get(extensions, x509.BasicConstraints)
+    if basic is None or not basic.critical or basic.value.ca:
         yield "X-05 basicConstraints must be critical and CA:FALSE"
-    usage = extensions.get(ExtensionOID.KEY_USAGE)
+    usage = _get(extensions, x509.KeyUsage)
     if usage is None or not usage.critical:
         yield "X-06 keyUsage must be critical"
-    elif isinstance(usage.value, x509.KeyUsage):
-        if not usage.value.digital_signature:
-            yield "X-07 keyUsage must have digitalSignature"
-        if usage.value.key_cert_sign or usage.value.crl_sign:
-            yield "X-08 keyUsage must not have keyCertSign or cRLSign"
-    extended = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE)
-    if extended is None or not isinstance(extended.value, x509.ExtendedKeyUsage):
+    if usage and not usage.value.digital_signature:
+        yield "X-07 keyUsage must have digitalSignature"
+    if usage and (usage.value.key_cert_sign or usage.value.crl_sign):
+        yield "X-08 keyUsage must not have keyCertSign or cRLSign"
+    extended = _get(extensions, x509.ExtendedKeyUsage)
+    if extended is None:
         yield "X-10 extKeyUsage is missing"
     elif set(extended.value) != _SERVER_AND_CLIENT:
         yield "X-11 extKeyUsage must be serverAuth and clientAuth"
@@ -210,15 +207,11 @@ def _leaf_names(
     dns_names: Collection[str],
     ip_addresses: Collection[IPAddress],
 ) -> Iterator[str]:
-    found = extensions.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME)
-    if found is None or not isinstance(found.value, x509.SubjectAlternativeName):
-        yield "X-01 the SPIFFE ID is missing"
-        return
-    if not certificate.subject.rdns and not found.critical:
+    found = _get(extensions, x509.SubjectAlternativeName)
+    names = list(found.value) if found else []
+    if not certificate.subject.rdns and found and not found.critical:
         yield "X-04 alternative names must be critical, since the subject is empty"
-    names = list(found.value)
-    uris = [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)]
-    if uris != [uri]:
+    if [name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)] != [uri]:
         yield "X-01 the one URI must be the SPIFFE ID"
     granted: set[x509.GeneralName] = {x509.DNSName(name) for name in dns_names}
     granted |= {x509.IPAddress(address) for address in ip_addresses}

@@ -33,7 +33,9 @@ def dns_name(text: str) -> str:
     ``InvalidError`` for wildcards, a final dot, labels over 63 or names over 253 bytes.
     """
     name = text.lower() if text.isascii() else ""
-    if len(name) > DNS_LIMIT_BYTES or not all(_LABEL.fullmatch(label) for label in name.split(".")):
+    labels = name.split(".")
+    # A last label of digits would make it look like an IP address to some clients.
+    if len(name) > DNS_LIMIT_BYTES or labels[-1].isdigit() or not all(map(_LABEL.fullmatch, labels)):
         raise InvalidError(f"DNS name {text[:80]!r} is not a host name of letters, digits, '-' and '.'")
     return name
 
