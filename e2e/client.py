@@ -135,7 +135,7 @@ class Client:
         timeout: float = TIMEOUT,
     ) -> Response:
         """Make one call and return the answer whatever its status; ``OSError`` when there is none."""
-        connection = self._kept() or self._open(timeout)
+        connection = self._kept(timeout) or self._open(timeout)
         try:
             headers = {**self._headers(method, content_type), "User-Agent": user_agent}
             answer = _send(connection, method, _url(path, query), body, headers)
@@ -239,7 +239,7 @@ class Client:
     def _open(self, timeout: float) -> _Connection:
         return _Connection(self._host, self._port, self._context, self._dial, timeout)
 
-    def _kept(self) -> _Connection | None:
+    def _kept(self, timeout: float) -> _Connection | None:
         with self._lock:
             connection = self._idle.pop() if self._idle else None
         if connection is None or connection.sock is None:
@@ -247,7 +247,8 @@ class Client:
         if select.select([connection.sock], [], [], 0)[0]:
             # Readable between two calls means that the server has closed it.
             connection.close()
-            return self._kept()
+            return self._kept(timeout)
+        connection.sock.settimeout(timeout)
         return connection
 
     def close(self) -> None:
