@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Final
 
 from meshca.api.v1alpha1.base import Model, StatusModel
-from meshca.api.v1alpha1.caconfiguration import CAConfiguration, CAConfigurationSpec, CAConfigurationStatus
+from meshca.api.v1alpha1.caconfiguration import CAConfiguration, CAConfigurationSpec
 from meshca.api.v1alpha1.caroot import CARoot, CARootSpec, CARootStatus, RootSource, RootState
+from meshca.api.v1alpha1.castatus import CAConfigurationStatus, RotationPhase
 from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, set_condition
 from meshca.api.v1alpha1.federation import FederatedCluster, IntermediateCertificateRequest
 from meshca.api.v1alpha1.leaf import (
@@ -51,6 +52,7 @@ __all__ = [
     "Renewal",
     "RootSource",
     "RootState",
+    "RotationPhase",
     "Selector",
     "Status",
     "StatusModel",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator, model_serializer
 
+from meshca.api.v1alpha1.scalars import PATTERNS
 from meshca.errors import InvalidError
 
 if TYPE_CHECKING:
@@ -102,6 +103,8 @@ def _explain_one(detail: ErrorDetails, at: str) -> str:
         path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else str(part)
     text = str(detail.get("ctx", {}).get("error") or detail["msg"])
     value = detail["input"]
+    if detail["type"] == "string_pattern_mismatch":
+        text = PATTERNS.get(detail["ctx"]["pattern"], text)
     if detail["type"] == "missing":
         return f"{path} is required"
     if not isinstance(value, str | int | float) or "-----" in str(value):

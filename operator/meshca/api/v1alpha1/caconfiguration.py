@@ -1,4 +1,4 @@
-"""CAConfiguration: what a platform team wishes its CA to be, and what the CA says of itself.
+"""CAConfiguration: what a platform team wishes its CA to be.
 
 Decides which wishes are well-formed and within bounds; never what is done about them. Defaults of
 ``provider``, ``root`` and ``rotation`` are here but not in the CRD, because a secondary must leave
@@ -14,17 +14,18 @@ from typing import Annotated, ClassVar, Final, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from meshca.api import names
-from meshca.api.v1alpha1.base import Model, StatusModel
+from meshca.api.v1alpha1.base import Model
+from meshca.api.v1alpha1.castatus import CAConfigurationStatus
 from meshca.api.v1alpha1.identity import Identity
 from meshca.api.v1alpha1.keys import PrivateKey
-from meshca.api.v1alpha1.metadata import Object, Status
+from meshca.api.v1alpha1.metadata import Object
 from meshca.api.v1alpha1.scalars import (
+    TRUST_DOMAIN,
     ClusterName,
     ConfigurationName,
     Duration,
     Fingerprint,
     ObjectName,
-    Time,
     format_duration,
 )
 from meshca.api.v1alpha1.selector import Selector
@@ -38,9 +39,8 @@ DEFAULT_ROOT_TTL: Final = timedelta(hours=87600)
 DEFAULT_INTERMEDIATE_TTL: Final = timedelta(hours=8760)
 DEFAULT_LEAF_TTL: Final = timedelta(hours=72)
 DEFAULT_TRUST_BUNDLE: Final = "meshca-trust-bundle"
-TRUST_DOMAIN_PATTERN: Final = r"^[a-z0-9._-]+$"
 
-TrustDomain = Annotated[str, StringConstraints(pattern=TRUST_DOMAIN_PATTERN, min_length=1, max_length=255)]
+TrustDomain = Annotated[str, StringConstraints(pattern=TRUST_DOMAIN, min_length=1, max_length=255)]
 Trigger = Annotated[str, StringConstraints(max_length=253)]
 
 
@@ -277,73 +277,6 @@ class CAConfigurationSpec(Model):
             if getattr(self, name) is not None:
                 raise ValueError(f"spec.{name} must be absent when spec.federation.primary is set")
         return self
-
-
-class RotationPhase(StrEnum):
-    """The phases of a rotation, in order."""
-
-    PREPARE = "Prepare"
-    PUBLISH = "Publish"
-    ACTIVATE = "Activate"
-    REISSUE = "Reissue"
-    COMPLETE = "Complete"
-
-
-class BundleTargets(StatusModel):
-    """How far the bundle has come."""
-
-    total: int = Field(default=0, ge=0, description="Places that are to hold the bundle.")
-    current: int = Field(default=0, ge=0, description="Places that were read back holding it.")
-    behind: tuple[str, ...] = Field(default=(), max_length=10, description="Up to 10 that do not.")
-
-
-class BundleStatus(StatusModel):
-    """The roots that peers are to trust."""
-
-    digest: str = Field(default="", description="SHA-256 over the DER of the roots, sorted by fingerprint.")
-    sequence: int = Field(default=0, ge=0, description="Rises with every change of the bundle.")
-    roots: tuple[str, ...] = Field(
-        default=(), max_length=16, description="SHA-256 fingerprints of the roots."
-    )
-    targets: BundleTargets = Field(default_factory=BundleTargets, description="How far it has come.")
-
-
-class SignerStatus(StatusModel):
-    """The present signer."""
-
-    subject_key_id: str = Field(default="", description="Its key, in hex.")
-    not_after: Time | None = Field(default=None, description="When it expires.")
-    renew_at: Time | None = Field(default=None, description="When it is renewed.")
-
-
-class RotationStatus(StatusModel):
-    """A rotation and how far it has come."""
-
-    phase: RotationPhase | None = Field(
-        default=None, description="Prepare, Publish, Activate, Reissue, Complete."
-    )
-    from_: str = Field(default="", description="CARoot that is replaced.")
-    to: str = Field(default="", description="CARoot that replaces it.")
-    started_at: Time | None = Field(default=None, description="When it began.")
-    deadline: Time | None = Field(default=None, description="When it is complete in any case.")
-    leaves: int = Field(default=0, ge=0, description="Live leaves that were to move.")
-    reissued: int = Field(default=0, ge=0, description="Leaves that have moved.")
-    percent: int = Field(default=0, ge=0, le=100, description="Part of the leaves that have moved.")
-    stragglers: tuple[str, ...] = Field(
-        default=(), max_length=10, description="Up to 10 leaves (namespace/name) that have not."
-    )
-
-
-class CAConfigurationStatus(Status):
-    """What the CA says of itself."""
-
-    trust_domain: str = Field(default="", description="Trust domain in force; never changes.")
-    active_root: str = Field(default="", description="CARoot under which leaves are issued.")
-    bundle: BundleStatus = Field(
-        default_factory=BundleStatus, description="The roots that peers are to trust."
-    )
-    signer: SignerStatus | None = Field(default=None, description="The present signer.")
-    rotation: RotationStatus | None = Field(default=None, description="The present or the last rotation.")
 
 
 class CAConfiguration(Object):

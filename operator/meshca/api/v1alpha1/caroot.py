@@ -12,7 +12,7 @@ from pydantic import Field
 from meshca.api import names
 from meshca.api.v1alpha1.base import Model, StatusModel
 from meshca.api.v1alpha1.metadata import Object, Status
-from meshca.api.v1alpha1.scalars import ConfigurationName, ObjectName, Pem, Time
+from meshca.api.v1alpha1.scalars import Chain, ConfigurationName, ObjectName, Pem, Time
 
 
 class RootSource(StrEnum):
@@ -48,7 +48,9 @@ class CARootSpec(Model):
 class RootSigner(StatusModel):
     """The signer under this root."""
 
-    certificate_chain: str = Field(default="", description="The signer and what follows it in a chain, PEM.")
+    certificate_chain: Chain = Field(
+        default="", description="The signer and what follows it in a chain, PEM."
+    )
     secret_name: str = Field(default="", description="Secret in the operator's namespace with its key.")
     not_after: Time | None = Field(default=None, description="When it expires.")
     renew_at: Time | None = Field(default=None, description="When it is renewed.")
@@ -62,7 +64,7 @@ class CARootStatus(Status):
     )
     fingerprint: str = Field(default="", description="SHA-256 of the certificate, hex.")
     not_after: Time | None = Field(default=None, description="When the root expires.")
-    cross_certificates: tuple[str, ...] = Field(
+    cross_certificates: tuple[Pem, ...] = Field(
         default=(), max_length=16, description="This root's key signed by older roots, PEM each."
     )
     signer: RootSigner | None = Field(default=None, description="The signer under this root.")

@@ -31,9 +31,8 @@ class ConditionType(StrEnum):
 
 
 class Reason(StrEnum):
-    """Every condition reason that meshca writes, by the condition it belongs to."""
+    """Every condition reason that meshca writes; which goes with which type is in ``REASONS``."""
 
-    # Ready, on a leaf
     ISSUED = "Issued"
     PENDING = "Pending"
     RATE_LIMITED = "RateLimited"
@@ -44,31 +43,70 @@ class Reason(StrEnum):
     SECRET_CONFLICT = "SecretConflict"  # noqa: S105  a reason, not a password
     CONFIGURATION_NOT_FOUND = "ConfigurationNotFound"
     SIGNER_NOT_READY = "SignerNotReady"
-    # Ready, on a CA
     INITIALISED = "Initialised"
     PROVIDER_ERROR = "ProviderError"
     ROOT_KEY_MISSING = "RootKeyMissing"
     INVALID_CONFIGURATION = "InvalidConfiguration"
     TRUST_DOMAIN_CONFLICT = "TrustDomainConflict"
     BUNDLE_CONFLICT = "BundleConflict"
-    # RotationInProgress: the name of a phase, or
     NONE = "None"
+    PREPARE = "Prepare"
+    PUBLISH = "Publish"
+    ACTIVATE = "Activate"
+    REISSUE = "Reissue"
+    COMPLETE = "Complete"
     COMPLETED = "Completed"
     ABORTED = "Aborted"
     ROTATION_BLOCKED = "RotationBlocked"
     CROSS_SIGNING_UNSUPPORTED = "CrossSigningUnsupported"
     ROTATION_QUEUED = "RotationQueued"
-    # RootExpiringSoon
     ROOT_EXPIRING_SOON = "RootExpiringSoon"
     ROOT_EXPIRED = "RootExpired"
-    # Degraded
     ADMISSION_POLICY_MISSING = "AdmissionPolicyMissing"
     NAMESPACES_NOT_WRITABLE = "NamespacesNotWritable"
     SECONDARY_BEHIND = "SecondaryBehind"
     CLOCK_SKEW = "ClockSkew"
     IDENTITY_TEMPLATE_CHANGED = "IdentityTemplateChanged"
-    # False of RootExpiringSoon, Degraded
     AS_EXPECTED = "AsExpected"
+
+
+_PHASES: Final = (Reason.PREPARE, Reason.PUBLISH, Reason.ACTIVATE, Reason.REISSUE, Reason.COMPLETE)
+_ENDS: Final = (Reason.NONE, Reason.COMPLETED, Reason.ABORTED)
+_STOPS: Final = (Reason.ROTATION_BLOCKED, Reason.CROSS_SIGNING_UNSUPPORTED, Reason.ROTATION_QUEUED)
+REASONS: Final[dict[str, tuple[Reason, ...]]] = {
+    "Ready, on a leaf": (
+        Reason.ISSUED,
+        Reason.PENDING,
+        Reason.RATE_LIMITED,
+        Reason.DENIED,
+        Reason.INVALID_REQUEST,
+        Reason.POLICY_GAP,
+        Reason.MANAGED_KEYS_NOT_ALLOWED,
+        Reason.SECRET_CONFLICT,
+        Reason.CONFIGURATION_NOT_FOUND,
+        Reason.SIGNER_NOT_READY,
+    ),
+    "Ready, on a CA": (
+        Reason.INITIALISED,
+        Reason.PENDING,
+        Reason.PROVIDER_ERROR,
+        Reason.ROOT_KEY_MISSING,
+        Reason.INVALID_CONFIGURATION,
+        Reason.TRUST_DOMAIN_CONFLICT,
+        Reason.BUNDLE_CONFLICT,
+        Reason.ADMISSION_POLICY_MISSING,
+    ),
+    "RotationInProgress": (*_PHASES, *_ENDS, *_STOPS),
+    "RootExpiringSoon": (Reason.ROOT_EXPIRING_SOON, Reason.ROOT_EXPIRED, Reason.AS_EXPECTED),
+    "Degraded": (
+        Reason.ADMISSION_POLICY_MISSING,
+        Reason.NAMESPACES_NOT_WRITABLE,
+        Reason.SECONDARY_BEHIND,
+        Reason.CLOCK_SKEW,
+        Reason.IDENTITY_TEMPLATE_CHANGED,
+        Reason.AS_EXPECTED,
+    ),
+}
 
 
 class Condition(StatusModel):

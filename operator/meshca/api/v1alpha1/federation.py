@@ -13,7 +13,7 @@ from meshca.api import names
 from meshca.api.v1alpha1.base import Model, StatusModel
 from meshca.api.v1alpha1.leaf import Csr
 from meshca.api.v1alpha1.metadata import Object, Status
-from meshca.api.v1alpha1.scalars import ClusterName, ConfigurationName, Duration, NamespaceName, Time
+from meshca.api.v1alpha1.scalars import Chain, ClusterName, ConfigurationName, Duration, NamespaceName, Time
 
 
 class IntermediateCertificateRequestSpec(Model):
@@ -29,7 +29,7 @@ class IntermediateCertificateRequestSpec(Model):
 class IntermediateCertificateRequestStatus(Status):
     """What was granted."""
 
-    certificate_chain: str = Field(default="", description="The signer and its cross-certificates, PEM.")
+    certificate_chain: Chain = Field(default="", description="The signer and its cross-certificates, PEM.")
     root: str = Field(default="", description="CARoot under which it was issued.")
 
 

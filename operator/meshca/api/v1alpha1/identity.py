@@ -23,6 +23,15 @@ PATH_MAX_LENGTH: Final = 512
 PATH_PATTERN: Final = r"^(/(\{namespace\}|\{serviceAccount\}|([A-Za-z0-9._-]|\{clusterName\})+))+$"
 _DNS_WORD: Final = r"(\*|([a-z0-9-]|\{namespace\}|\{serviceAccount\}|\{clusterName\})+)"
 DNS_PATTERN: Final = rf"^{_DNS_WORD}(\.{_DNS_WORD})*$"
+PATH_SENTENCE: Final = (
+    "is no path template: segments of letters, digits, '.', '-' and '_', each after one '/', neither '.' nor "
+    "'..', with {namespace}, {serviceAccount} and {clusterName} for the words that vary"
+)
+DNS_SENTENCE: Final = (
+    "is no DNS pattern: labels of lower-case letters, digits, '-', {namespace}, {serviceAccount} and "
+    "{clusterName}, or '*' for one label, joined by '.'"
+)
+CIDR_SENTENCE: Final = "is no address range such as 10.0.0.0/8 or fd00::/8, with no bits set after the prefix"
 _PATH: Final = re.compile(PATH_PATTERN)
 
 
@@ -33,26 +42,19 @@ def check_path_template(template: str) -> str:
     """
     segments = template.split("/")[1:]
     for word in (NAMESPACE, SERVICE_ACCOUNT):
-        if segments.count(word) != 1:
+        if segments.count(word) != 1 or template.count(word) != 1:
             raise ValueError(f"must contain {word} once, as a whole segment")
-    if {".", ".."} & set(segments):
-        raise ValueError("must not contain the segments . and ..")
-    if not _PATH.fullmatch(template):
-        raise ValueError(
-            "must be segments of letters, digits, '.', '-' and '_', each after one '/', with "
-            "{namespace}, {serviceAccount} and {clusterName} for the words that vary"
-        )
+    if not _PATH.fullmatch(template) or {".", ".."} & set(segments):
+        raise ValueError(PATH_SENTENCE)
     return template
 
 
 def check_cidr(text: str) -> str:
     """Return the text if it is an address range such as 10.0.0.0/8 or fd00::/8; raises ``ValueError``."""
     try:
-        ip_network(text)
+        ip_network(text if "/" in text else "")
     except ValueError:
-        raise ValueError("is no address range such as 10.0.0.0/8 or fd00::/8") from None
-    if "/" not in text:
-        raise ValueError("is no address range: the prefix length is missing, such as /32")
+        raise ValueError(CIDR_SENTENCE) from None
     return text
 
 

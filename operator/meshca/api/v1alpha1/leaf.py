@@ -19,6 +19,7 @@ from meshca.api.v1alpha1.keys import LeafPrivateKey
 from meshca.api.v1alpha1.metadata import Object, Status
 from meshca.api.v1alpha1.scalars import (
     DNS_SUBDOMAIN,
+    Chain,
     ConfigurationName,
     Duration,
     ObjectName,
@@ -29,6 +30,7 @@ from meshca.api.v1alpha1.scalars import (
 REQUEST_MAX_LENGTH: Final = 16384
 SHORTEST_TTL: Final = timedelta(minutes=1)
 LONGEST_TTL: Final = timedelta(days=365)
+IP_SENTENCE: Final = "is no IPv4 or IPv6 address"
 CSR_HEADERS: Final = ("-----BEGIN CERTIFICATE REQUEST-----", "-----BEGIN NEW CERTIFICATE REQUEST-----")
 
 
@@ -49,9 +51,9 @@ def check_ip_address(text: str) -> str:
     try:
         parsed = ip_address(text)
     except ValueError:
-        raise ValueError("is no IP address") from None
-    if getattr(parsed, "scope_id", None):
-        raise ValueError("is no IP address: zones are not allowed")
+        raise ValueError(IP_SENTENCE) from None
+    if getattr(parsed, "scope_id", None) or getattr(parsed, "ipv4_mapped", None):
+        raise ValueError(IP_SENTENCE)
     return text
 
 
@@ -171,7 +173,7 @@ class LeafCertificateRequestStatus(Status):
     """What was granted."""
 
     state: LeafState | None = Field(default=None, description="Pending, Issued, Failed, Renew or Rotate.")
-    certificate_chain: str = Field(
+    certificate_chain: Chain = Field(
         default="", description="Leaf, signer and, after a rotation, cross-certificates, PEM."
     )
     serial_number: str = Field(default="", description="Serial number of the leaf, hex.")
