@@ -74,9 +74,12 @@ class DNSPattern:
 
 
 def parse_network(text: str) -> IPNetwork:
-    """Read one CIDR from ``identity.ipAddresses``; ``InvalidError`` when host bits are set or it is none."""
+    """Read one CIDR from ``identity.ipAddresses``.
+
+    ``InvalidError`` for anything else, a scope, or host bits that are set.
+    """
     try:
-        return ipaddress.ip_network(text)
+        return ipaddress.ip_network(_unscoped(text))
     except ValueError:
         raise InvalidError(
             f"ipAddresses: {text[:80]!r} is not a CIDR such as 10.0.0.0/8 or fd00::/8"
@@ -84,14 +87,16 @@ def parse_network(text: str) -> IPNetwork:
 
 
 def parse_address(text: str) -> IPAddress:
-    """Read one IP address from an untrusted user; ``InvalidError`` for anything else or a scoped one."""
+    """Read one IP address from an untrusted user; ``InvalidError`` for anything else or a scope."""
     try:
-        address = ipaddress.ip_address(text)
+        return ipaddress.ip_address(_unscoped(text))
     except ValueError:
         raise InvalidError(f"IP address {text[:80]!r} is not one") from None
-    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
-        raise InvalidError("IP address: a scoped address has no meaning in a certificate")
-    return address
+
+
+def _unscoped(text: str) -> str:
+    # A scope is the number of an interface on one machine, and has no place in a certificate.
+    return "" if "%" in text else text
 
 
 def ip_allowed(address: IPAddress, networks: Iterable[IPNetwork]) -> bool:
