@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from e2e.controlplane import ControlPlane
 from e2e.errors import CannotRunError, HarnessError
+from e2e.node.cluster import NodeCluster
 
 if TYPE_CHECKING:
     from e2e.cluster import Cluster
@@ -40,6 +41,8 @@ def make(flavour: str, name: str) -> Cluster:
 def _make(flavour: str, name: str) -> Cluster:
     if flavour == "controlplane":
         return ControlPlane(name)
+    if flavour == "node":
+        return NodeCluster(name)
     raise CannotRunError(f"{flavour}: not here yet")
 
 

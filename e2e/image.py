@@ -14,7 +14,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -24,6 +23,8 @@ from e2e.errors import HarnessError
 
 REPOSITORY = "meshca/operator"
 USER = 65532
+KEPT = 3
+"""How many images stay in the cache."""
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / ".ci" / "requirements-run.txt"
 
@@ -44,7 +45,22 @@ _UNWANTED = (
     "*/python3*/turtle*", "*/python3*/test/*", "*/__pycache__/*",
 )  # fmt: skip
 # Of the wheels: sources of what is compiled, tests, and scripts that name the building Python.
-_STRIPPED = ("bin", "*/tests", "*.pyx", "*.pxd", "*.c", "*.h", "*.pyi", "*/__pycache__")
+# The synchronous half of the Kubernetes client loads its models only when asked for, which nobody does.
+_STRIPPED = (
+    "bin",
+    "kubernetes/client/models",
+    "kubernetes/client/api",
+    "*/tests",
+    "*.pyx",
+    "*.pxd",
+    "*.c",
+    "*.h",
+    "*.pyi",
+    "*/__pycache__",
+)
+
+_SITE = "usr/local/lib/python{}/dist-packages"
+_PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet")
 
 _LAUNCHER = """\
 #!/usr/bin/python3 -sP
@@ -58,31 +74,22 @@ _PASSWD = f"root:x:0:0::/:/nonexistent\nmeshca:x:{USER}:{USER}::/:/nonexistent\n
 _GROUP = f"root:x:0:\nmeshca:x:{USER}:\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """An image archive and the reference under which a kubelet asks for it."""
-
-    reference: str
-    archive: Path
-
-
 def reference() -> str:
     """Return the operator image's reference: no registry host, the version as its tag."""
     return f"{REPOSITORY}:{meshca.__version__}"
 
 
-def operator() -> Image:
+def operator() -> oci.Image:
     """Return the image of the operator in this tree, built now unless the cache has it.
 
     ``CannotRunError`` where there is no apt; ``HarnessError`` when a step fails.
     """
-    packages = _apt().packages(_PACKAGES, _PRUNED)
-    recipe = cache.digest(
-        *(package.sha256 for package in packages), *(data for _, data in _tree()), REQUIREMENTS.read_bytes(),
-        *(Path(module).read_bytes() for module in (__file__, oci.__file__, debian.__file__)),
-    )  # fmt: skip
-    entry = cache.entry(f"image-{meshca.__version__}", recipe, functools.partial(_build, packages=packages))
-    return Image(reference(), entry / "image.tar")
+    base = _base()
+    recipe = cache.digest(base.name, *(data for _, data in _tree()))
+    name = f"image-{meshca.__version__}"
+    entry = cache.entry(name, recipe, functools.partial(_build, base=base))
+    _forget_older(entry, name)
+    return oci.Image(reference(), entry / "image.tar")
 
 
 def main() -> None:
@@ -94,19 +101,49 @@ def main() -> None:
     print(f"{image.reference}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.0f} MB")
 
 
-def _build(entry: Path, packages: list[debian.Package]) -> None:
-    """Make the whole image in an entry of the cache."""
-    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".rootfs.") as scratch:
-        debs, root = Path(scratch, "debs"), Path(scratch, "root")
-        debs.mkdir()
-        root.mkdir()
-        debian.unpack(_apt().download(packages, debs), root, wanted)
-        version = python_version(packages)
-        site = root / "usr/local/lib" / f"python{version}" / "dist-packages"
-        _install(site, version, Path(scratch))
-        _finish(root)
-        _compile(root, version, site)
+def _base() -> Path:
+    """Return a file system with everything but the operator itself, which alone changes often."""
+    packages = _apt().packages(_PACKAGES, _PRUNED)
+    recipe = cache.digest(
+        *(package.sha256 for package in packages),
+        REQUIREMENTS.read_bytes(),
+        *(Path(module).read_bytes() for module in (__file__, oci.__file__, debian.__file__)),
+    )
+    return cache.entry("image-base", recipe, functools.partial(_build_base, packages=packages))
+
+
+def _build_base(root: Path, packages: list[debian.Package]) -> None:
+    """Put Debian's Python and the hashed wheels into an entry of the cache."""
+    with tempfile.TemporaryDirectory() as scratch:
+        debian.unpack(_apt().download(packages, Path(scratch)), root, wanted)
+    version = python_version(packages)
+    site = root / _SITE.format(version)
+    _pip_install(site, ["--require-hashes", "-r", str(REQUIREMENTS)])
+    _strip(site)
+    _finish(root)
+    _compile(root, [root / f"usr/lib/python{version}", site])
+
+
+def _build(entry: Path, base: Path) -> None:
+    """Add the operator of this tree to the base and pack it into an entry of the cache."""
+    with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".image.") as scratch:
+        root = Path(scratch, "root")
+        # Links instead of copies: nothing of the base is changed, files are only added.
+        shutil.copytree(base, root, symlinks=True, copy_function=os.link)
+        (site,) = root.glob(_SITE.format("*"))
+        before = set(site.iterdir())
+        _pip_install(site, ["--no-deps", str(_wheel(Path(scratch)))])
+        _strip(site)
+        _compile(root, sorted(set(site.iterdir()) - before))
         _write(root, entry / "image.tar")
+
+
+def _forget_older(entry: Path, name: str) -> None:
+    """Remove all but the newest few images of this version: each state of the tree makes one."""
+    images = sorted(entry.parent.glob(f"{name}-*"), key=lambda path: path.stat().st_mtime, reverse=True)
+    for old in images[KEPT:]:
+        if old != entry:
+            shutil.rmtree(old, ignore_errors=True)
 
 
 def wanted(path: str) -> bool:
@@ -135,24 +172,30 @@ def _tree() -> list[tuple[str, bytes]]:
     return [(str(path.relative_to(ROOT)), path.read_bytes()) for path in sorted(files) if path.is_file()]
 
 
-def _install(site: Path, version: str, scratch: Path) -> None:
-    """Put the hashed wheels and the operator's own into ``site``, whatever Python runs this."""
-    machine = os.uname().machine
-    platforms = [f"--platform=manylinux_2_{minor}_{machine}" for minor in (17, 28, 31, 34)]
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "--quiet"]
-    target = ["--no-compile", f"--target={site}", f"--python-version={version}", "--implementation=cp"]
-    foreign = [*target, *platforms, f"--platform=manylinux2014_{machine}", "--only-binary=:all:"]
-    cache.run([*pip, "install", *foreign, "--require-hashes", "-r", str(REQUIREMENTS)], label="image: wheels")
-    # Built from a copy: setuptools would pick up what an earlier build left in the tree.
+def _wheel(scratch: Path) -> Path:
+    """Build the operator's wheel, from a copy: setuptools would pick up what an earlier build left."""
     for name, data in _tree():
         path = scratch / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-    wheel = ["wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={scratch}"]
-    cache.run([*pip, *wheel, str(scratch / "source")], label="image: operator")
-    (built,) = scratch.glob("meshca-*.whl")
-    cache.run([*pip, "install", *foreign, "--no-deps", str(built)], label="image: operator")
-    _strip(site)
+    options = ["--no-deps", "--no-build-isolation", f"--wheel-dir={scratch}"]
+    cache.run([*_PIP, "wheel", *options, str(scratch / "source")], label="image: operator")
+    (wheel,) = scratch.glob("meshca-*.whl")
+    return wheel
+
+
+def _pip_install(site: Path, what: list[str]) -> None:
+    """Install into ``site`` for the image's Python, whatever Python runs this."""
+    machine = os.uname().machine
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in (17, 28, 31, 34)]
+    foreign = [
+        "--only-binary=:all:",
+        "--implementation=cp",
+        f"--python-version={site.parent.name.removeprefix('python')}",
+        *(f"--platform={platform}" for platform in (*platforms, f"manylinux2014_{machine}")),
+    ]
+    target = ["--no-compile", f"--target={site}"]
+    cache.run([*_PIP, "install", *target, *foreign, *what], label="image: packages")
 
 
 def _strip(site: Path) -> None:
@@ -178,18 +221,17 @@ def _finish(root: Path) -> None:
     (root / "tmp").chmod(0o1777)
 
 
-def _compile(root: Path, version: str, site: Path) -> None:
-    """Byte-compile every module with the image's own Python, which need not be the one that runs this.
+def _compile(root: Path, folders: list[Path]) -> None:
+    """Byte-compile folders with the image's own Python, which need not be the one that runs this.
 
     Unchecked: the file system is read-only, so the sources cannot change under the compiled files.
     """
     (loader,) = [path for path in root.glob("**/ld-linux*.so.*") if not path.is_symlink()]
     libraries = [str(path) for path in (*root.glob("lib/*-linux-gnu"), *root.glob("usr/lib/*-linux-gnu"))]
-    python = [str(loader), "--library-path", ":".join(libraries), str(root / f"usr/bin/python{version}")]
+    python = [str(loader), "--library-path", ":".join(libraries), str(root / "usr/bin/python3")]
     options = ["-q", "-j2", "--invalidation-mode=unchecked-hash", "-s", str(root), "-p", "/"]
-    folders = [str(root / "usr/lib" / f"python{version}"), str(site)]
     cache.run(
-        [*python, "-m", "compileall", *options, *folders],
+        [*python, "-m", "compileall", *options, *map(str, folders)],
         label="image: compile",
         env={"PYTHONHOME": str(root / "usr"), "LC_ALL": "C.UTF-8"},
     )

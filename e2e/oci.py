@@ -28,6 +28,14 @@ _GOARCH = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Image:
+    """An image archive and the reference under which a kubelet asks for it."""
+
+    reference: str
+    archive: Path
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class ImageConfig:
     """What a container made from the image starts, as whom and with which surroundings.
 

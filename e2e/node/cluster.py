@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from e2e import audit, binaries, processes
+from e2e import audit, binaries, image, processes
 from e2e.cluster import Cluster
 from e2e.credentials import Authority
 from e2e.errors import HarnessError
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from subprocess import CompletedProcess
 
-    from e2e.image import Image
+    from e2e.oci import Image
 
 START_SECONDS = 90.0
 RUN_BASE = "/var/tmp"  # noqa: S108  images are big, and this one is never in memory; the name is random
@@ -41,13 +41,16 @@ class NodeCluster(Cluster):
     flavour = "node"
     has_nodes = True
 
-    def __init__(self, name: str, version: str = "", programs: Path | None = None) -> None:
-        """Check that this machine can run it and fetch its programs; ``CannotRunError`` if not."""
+    def __init__(self, name: str, version: str = "", images: Sequence[Image] | None = None) -> None:
+        """Check that this machine can run it and fetch its programs; ``CannotRunError`` if not.
+
+        ``images`` are on the node from the start; by default that of the operator in this tree.
+        """
         tools.check()
         self.name = name
-        self.binaries = programs or (binaries.build(version) if version else binaries.assets())
+        self.binaries = binaries.build(version) if version else binaries.assets()
         self._debs = tools.debs()
-        self._pause = tools.pause()
+        self._images = [tools.pause(), *([image.operator()] if images is None else images)]
         self._ctr = [str(self._debs / "usr/bin/ctr"), "--namespace=k8s.io"]
         self._identities: dict[str, Path] = {}
         self._sandbox: Sandbox | None = None
@@ -67,13 +70,14 @@ class NodeCluster(Cluster):
         self._sandbox = Sandbox(self._layout)
         self._sandbox.start()
         self._relay = self._relayed(port)
-        for part in ("etcd", "containerd"):
+        for part in ("etcd", "containerd", "kube-apiserver"):
             self._launch(part)
-        self.start_apiserver()
-        for part in ("kube-controller-manager", "kube-scheduler", "kube-proxy"):
+        # The API server takes longer to start than the images to be taken in.
+        for each in self._images:
+            self.load(each)
+        self._until("kube-apiserver", self._serving)
+        for part in ("kube-controller-manager", "kube-scheduler", "kube-proxy", "kubelet"):
             self._launch(part)
-        self._import(self._pause)
-        self._launch("kubelet")
         self.version = str(self.request("GET", "/version")["gitVersion"]).removeprefix("v")
         self.wait_for(_ready_node, f"/api/v1/nodes/{layout.NODE}", START_SECONDS)
         self.wait_for(bool, "/api/v1/namespaces/default/serviceaccounts/default", START_SECONDS)
@@ -127,9 +131,11 @@ class NodeCluster(Cluster):
             raise HarnessError(f"{self.name}: not started")
         return self._sandbox
 
-    def load(self, image: Image) -> None:
+    def load(self, wanted: Image) -> None:
         """Put an image onto the node, so that a kubelet finds it under its reference."""
-        self._import(image.archive)
+        version = [*self._ctr, "version"]
+        self._until("containerd", lambda: self.sandbox.run(version, check=False).returncode == 0)
+        self.sandbox.run([*self._ctr, "images", "import", str(wanted.archive)])
 
     def run_inside(
         self, command: Sequence[str], *, namespaces: Sequence[str] = ("net",), check: bool = True
@@ -222,11 +228,6 @@ class NodeCluster(Cluster):
             return all(self.exchange("GET", path).status == 200 for path in paths)
         except (OSError, http.client.HTTPException):
             return False
-
-    def _import(self, archive: Path) -> None:
-        version = [*self._ctr, "version"]
-        self._until("containerd", lambda: self.sandbox.run(version, check=False).returncode == 0)
-        self.sandbox.run([*self._ctr, "images", "import", str(archive)])
 
 
 def run_directory(name: str) -> Path:

@@ -55,8 +55,8 @@ def debs() -> Path:
     return cache.entry("node-debs", recipe, build)
 
 
-def pause() -> Path:
-    """Return the archive of the image that every Pod's namespaces hang on."""
+def pause() -> oci.Image:
+    """Return the image that every Pod's namespaces hang on."""
     recipe = cache.digest(
         (_PAUSE_SOURCE / "main.go").read_bytes(), Path(oci.__file__).read_bytes(), layout.PAUSE
     )
@@ -70,4 +70,4 @@ def pause() -> Path:
             config = oci.ImageConfig(entrypoint=("/pause",), user=_UNPRIVILEGED)
             oci.write(Path(scratch), layout.PAUSE, config, directory / "image.tar")
 
-    return cache.entry("node-pause", recipe, build) / "image.tar"
+    return oci.Image(layout.PAUSE, cache.entry("node-pause", recipe, build) / "image.tar")
