@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from e2e.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from e2e.client import Client
@@ -77,12 +77,13 @@ def parse(line: str) -> AuditEvent:
     )
 
 
-def settle(client: Client, log: Path, timeout: float = 10.0) -> None:
+def settle(client: Client, locate: Callable[[], Path], timeout: float = 10.0) -> None:
     """Return once the log holds everything that was answered before the call.
 
     The API server logs a write after it answered, so a write of our own that changes nothing is made
-    and looked for; ``HarnessError`` after ``timeout`` seconds.
+    and looked for; ``locate`` returns the log's file anew each time; ``HarnessError`` after seconds.
     """
+    log = locate()
     start = log.stat().st_size if log.exists() else 0
     review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
     answer = client.exchange(
@@ -90,7 +91,7 @@ def settle(client: Client, log: Path, timeout: float = 10.0) -> None:
     )
     wanted = answer.headers["Audit-Id"]
     deadline = time.monotonic() + timeout
-    while not any(event.audit_id == wanted for event in read(log, start)):
+    while not any(event.audit_id == wanted for event in read(locate(), start)):
         if time.monotonic() > deadline:
             raise HarnessError(f"{log}: the write {wanted} is not in it after {timeout:g} s")
         # A file has no watch that is the same on every system; this takes one turn as a rule.

@@ -44,11 +44,12 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What the API server answered; ``body`` is empty when it sent no JSON object."""
+    """What the API server answered; ``body`` holds ``message`` alone when it sent no JSON object."""
 
     status: int
     headers: Mapping[str, str]
     body: JSON
+    text: str
 
 
 def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
@@ -148,7 +149,7 @@ class Client:
         else:
             with self._lock:
                 self._idle.append(connection)
-        return Response(answer.status, dict(answer.headers), _object(text))
+        return Response(answer.status, dict(answer.headers), _object(text), text.decode(errors="replace"))
 
     def request(
         self,

@@ -166,12 +166,12 @@ class Cluster(ABC):
 
     def audit(self, since: int = 0) -> list[AuditEvent]:
         """Return every write answered so far that was logged from byte ``since`` (``audit_mark``) on."""
-        audit.settle(self.client(), self.audit_log)
+        audit.settle(self.client(), lambda: self.audit_log)
         return [event for event in audit.read(self.audit_log, since) if event.user_agent != audit.MARKER]
 
     def audit_mark(self) -> int:
         """Return the end of the audit log once every write answered so far is in it."""
-        audit.settle(self.client(), self.audit_log)
+        audit.settle(self.client(), lambda: self.audit_log)
         return self.audit_log.stat().st_size
 
     def client(self, identity: str = "admin", *, token: str = "") -> Client:

@@ -34,6 +34,7 @@ SERVER_NAMES = (
 )
 # Deployments get their Pods, which no scheduler places: so Pod security admission sees them.
 CONTROLLERS = (
+    "certificatesigningrequest-signing-controller",
     "clusterrole-aggregation-controller",
     "deployment-controller",
     "disruption-controller",
@@ -218,6 +219,8 @@ class ControlPlane(Cluster):
             f"--tls-private-key-file={pki}/apiserver.key",
             f"--service-account-private-key-file={pki}/sa.key",
             f"--root-ca-file={self.ca_file}",
+            f"--cluster-signing-cert-file={self.ca_file}",
+            f"--cluster-signing-key-file={self._authority.ca_key_file}",
             "--use-service-account-credentials=true",
             "--leader-elect=false",
             f"--controllers={','.join(CONTROLLERS)}",

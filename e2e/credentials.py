@@ -6,6 +6,7 @@ Keys are P-256, certificates live 30 days; everything is written into one privat
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
@@ -100,6 +101,21 @@ def write_kubeconfig(target: Path, server: str, ca_file: Path, user: dict[str, s
     }
     target.touch(mode=0o600)
     target.write_text(yaml.safe_dump(config))
+
+
+def read_cluster(kubeconfig: Path) -> tuple[str, bytes]:
+    """Return the server's address and the CA's PEM of a kubeconfig's current context."""
+    config = yaml.safe_load(kubeconfig.read_text())
+    current = {item["name"]: item["context"] for item in config["contexts"]}[config["current-context"]]
+    cluster = {item["name"]: item["cluster"] for item in config["clusters"]}[current["cluster"]]
+    if data := cluster.get("certificate-authority-data"):
+        return cluster["server"], base64.b64decode(data)
+    return cluster["server"], (kubeconfig.parent / cluster["certificate-authority"]).read_bytes()
+
+
+def base64_text(data: bytes) -> str:
+    """Return standard base64, as kubeconfig files and the API take it."""
+    return base64.b64encode(data).decode()
 
 
 def _builder(

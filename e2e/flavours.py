@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from e2e import cache
 from e2e.controlplane import ControlPlane
 from e2e.errors import CannotRunError, HarnessError
+from e2e.existing import Existing
+from e2e.kind import KindCluster
 from e2e.node.cluster import NodeCluster
 
 if TYPE_CHECKING:
@@ -43,7 +46,22 @@ def _make(flavour: str, name: str) -> Cluster:
         return ControlPlane(name)
     if flavour == "node":
         return NodeCluster(name)
-    raise CannotRunError(f"{flavour}: not here yet")
+    if flavour == "kind":
+        return KindCluster(name)
+    if flavour == "kubeconfig":
+        return Existing(name)
+    raise HarnessError(f"CLUSTER={flavour}: choose one of {', '.join(FLAVOURS)}")
+
+
+def best(name: str) -> Cluster:
+    """Return a cluster of the flavour ``CLUSTER`` names, else of the best one this machine allows."""
+    if os.environ.get("CLUSTER"):
+        return make(chosen(), name)
+    try:
+        return make("node", name)
+    except CannotRunError as error:
+        cache.say(f"no node here, so a control plane only: {error}")
+        return make("controlplane", name)
 
 
 def left_out() -> dict[str, str]:

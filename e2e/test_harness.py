@@ -16,7 +16,8 @@ import pytest
 from e2e.client import Client
 from e2e.controlplane import ControlPlane
 from e2e.credentials import Authority
-from e2e.errors import ApiError
+from e2e.errors import ApiError, HarnessError
+from e2e.existing import Existing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,23 @@ def test_a_token_is_its_service_account_and_an_audience_of_its_own_is_not_let_in
     assert name == f"system:serviceaccount:{namespace}:default"
     foreign = cluster.client(token=cluster.token(namespace, "default", audience="vault"))
     assert foreign.exchange("POST", path, review).status == 401
+
+
+def test_an_existing_cluster_is_used_by_its_context_and_left_as_it_was(
+    cluster: Cluster, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig()))
+    cluster.request("POST", config_maps(namespace), config_map("there"))
+    with Existing("theirs") as existing:
+        existing.identity("jane", ["readers"])
+        assert existing.server == cluster.server
+        assert existing.exchange("GET", f"{config_maps(namespace)}/there").status == 200
+        said = existing.kubectl("auth", "whoami", "-o", "yaml", identity="jane").stdout
+        assert "username: jane" in said
+        assert "- readers" in said
+        with pytest.raises(HarnessError, match="not ours"):
+            existing.stop_apiserver()
+    assert cluster.exchange("GET", f"{config_maps(namespace)}/there").status == 200
 
 
 def test_a_client_that_trusts_another_ca_refuses_the_server(cluster: Cluster, tmp_path: Path) -> None:
