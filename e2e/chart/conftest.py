@@ -1,0 +1,36 @@
+"""Renderings that no test changes, and a control plane on which the chart comes and goes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e import flavours
+from e2e.chart import render
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from e2e.cluster import Cluster
+
+JSON = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def default() -> list[JSON]:
+    """Return the objects of the chart with no values given."""
+    return render.objects()
+
+
+@pytest.fixture(scope="session")
+def full() -> list[JSON]:
+    """Return the objects of the chart with every value changed."""
+    return render.objects(*render.CASES["full"])
+
+
+@pytest.fixture(scope="session")
+def blank() -> Iterator[Cluster]:
+    """Return a cluster on which every module leaves nothing installed, whatever ``CLUSTER`` says."""
+    with flavours.make("controlplane", "chart") as made:
+        yield made
