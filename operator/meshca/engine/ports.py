@@ -35,6 +35,12 @@ class Cluster(Protocol):
         """List objects consistently (quorum read), all pages; ``namespace=""`` means everywhere."""
         ...
 
+    async def names(
+        self, resource: Resource, namespace: str = "", *, label_selector: str = ""
+    ) -> dict[tuple[str, str], str]:
+        """List consistently which objects exist: uid by (namespace, name), without their bodies."""
+        ...
+
     async def create(self, resource: Resource, body: JSON) -> JSON:
         """Create; ``AlreadyExistsError`` when the name is taken."""
         ...
@@ -43,8 +49,11 @@ class Cluster(Protocol):
         """Replace an object (PUT); ``metadata.resourceVersion`` in the body is the precondition."""
         ...
 
-    async def replace_status(self, resource: Resource, body: JSON) -> None:
-        """Write ``/status`` (PUT); metadata needs name, namespace and resourceVersion, spec may be absent."""
+    async def replace_status(self, resource: Resource, body: JSON) -> str:
+        """Write ``/status`` (PUT) and return the new resourceVersion.
+
+        Metadata needs name, namespace and resourceVersion; spec may be absent.
+        """
         ...
 
     async def patch(

@@ -116,6 +116,18 @@ class Gateway:
                 for item in page.items
             ]
 
+    async def names(
+        self, resource: Resource, namespace: str = "", *, label_selector: str = ""
+    ) -> dict[tuple[str, str], str]:
+        """List consistently which objects exist: uid by (namespace, name), without their bodies."""
+        found: dict[tuple[str, str], str] = {}
+        selectors = _selectors(label_selector, "")
+        async for page in self.pages(resource, namespace, selectors, metadata_only=True):
+            for item in page.items:
+                metadata = item["metadata"]
+                found[str(metadata.get("namespace", "")), str(metadata["name"])] = str(metadata["uid"])
+        return found
+
     async def pages(
         self,
         resource: Resource,
@@ -186,10 +198,10 @@ class Gateway:
         path = _object_path(resource, namespace, name)
         return await self._write(resource, "update", "PUT", path, _key(namespace, name), body=body)
 
-    async def replace_status(self, resource: Resource, body: JSON) -> None:
-        """Write ``/status`` (PUT); metadata needs name, namespace and resourceVersion, spec may be absent."""
+    async def replace_status(self, resource: Resource, body: JSON) -> str:
+        """Write ``/status`` (PUT) and return the new resourceVersion; spec may be absent from the body."""
         namespace, name = _place(resource, body)
-        await self._write(
+        answer = await self._write(
             resource,
             "update",
             "PUT",
@@ -199,6 +211,7 @@ class Gateway:
             accept=f"{_PARTIAL},{_JSON}",
             subresource="status",
         )
+        return str((answer.get("metadata") or {}).get("resourceVersion", ""))
 
     async def patch(
         self, resource: Resource, name: str, namespace: str, body: JSON, *, subresource: str = ""

@@ -67,6 +67,7 @@ class Elector:
         self._rng = rng
         self._lease: JSON = {}
         self._observed_at = 0.0
+        self._contact_at: float | None = None
         self._renewed_at: float | None = None
         self._last_error = ""
         self.acquired = asyncio.Event()
@@ -87,6 +88,10 @@ class Elector:
         if not self.is_leader or self._renewed_at is None:
             return 0.0
         return self._renewed_at + self._terms.duration - self._clock.monotonic()
+
+    def age(self) -> float | None:
+        """Return the seconds since the Lease was last read or written; None before the first time."""
+        return None if self._contact_at is None else self._clock.monotonic() - self._contact_at
 
     async def run(self) -> None:
         """Acquire, then renew; returns when leadership is lost. Cancelling does not release."""
@@ -193,6 +198,7 @@ class Elector:
         if (lease.get("spec") or {}) != self._spec() or not self._lease:
             self._observed_at = self._clock.monotonic()
         self._lease = lease
+        self._contact_at = self._clock.monotonic()
 
     def _held_by_other(self) -> bool:
         spec = self._spec()

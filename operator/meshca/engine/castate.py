@@ -1,0 +1,96 @@
+"""Reading CARoots and the claims of other configurations out of raw objects.
+
+Decides how a CARoot's annotations and certificate are understood, and who came first where two
+configurations want the same trust domain or bundle. Never believes a CARoot's status.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from meshca.api import names
+from meshca.api.v1alpha1.caconfiguration import DEFAULT_TRUST_BUNDLE
+from meshca.api.v1alpha1.scalars import parse_duration
+from meshca.errors import InvalidError
+from meshca.pki import certificates
+from meshca.planning.ca import Root
+from meshca.planning.views import Meta, annotations_of, read_time
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import timedelta
+
+JSON = dict[str, Any]
+
+
+def read_roots(bodies: Iterable[JSON], configuration: str) -> tuple[Root, ...]:
+    """Return the CARoots of a configuration; one whose certificate cannot be read is left out."""
+    found = (read_root(body) for body in bodies if _spec(body).get("caConfigurationName") == configuration)
+    return tuple(root for root in found if root is not None)
+
+
+def read_root(body: JSON) -> Root | None:
+    """Read one CARoot, or None when its certificate cannot be read."""
+    spec, notes = _spec(body), annotations_of(body)
+    try:
+        certificate = certificates.load_one(str(spec.get("certificate", "")))
+        facts = certificates.facts(certificate)
+    except InvalidError:
+        return None
+    renewal = notes.get(names.ANNOTATION_RENEWAL, "0")
+    return Root(
+        meta=Meta.of(body),
+        certificate=certificate,
+        facts=facts,
+        pem=certificates.to_pem(certificate),
+        source=str(spec.get("source", "")),
+        key_secret=str(spec.get("keySecretName", "")),
+        base=notes.get(names.ANNOTATION_IDENTITY, ""),
+        renewal=int(renewal) if renewal.isdigit() else 0,
+        activated_at=read_time(notes.get(names.ANNOTATION_ACTIVATED_AT, "")),
+        rotated_out_at=read_time(notes.get(names.ANNOTATION_ROTATED_OUT_AT, "")),
+        prunable_after=read_time(notes.get(names.ANNOTATION_PRUNABLE_AFTER, "")),
+        largest_leaf_ttl=_duration(notes.get(names.ANNOTATION_LARGEST_LEAF_TTL, "")),
+        status=dict(body.get("status") or {}),
+    )
+
+
+def rival(body: JSON, everyone: Iterable[JSON], what: str) -> str:
+    """Name the other configuration that has a claim already, or "".
+
+    ``what`` is "trustDomain" or "bundle". A configuration with an active root comes before one without,
+    then the older one.
+    """
+    mine, claim = _rank(body), _claim(body, what)
+    if not claim:
+        return ""
+    for other in everyone:
+        if Meta.of(other).uid != Meta.of(body).uid and _claim(other, what) == claim and _rank(other) < mine:
+            return Meta.of(other).name
+    return ""
+
+
+def _claim(body: JSON, what: str) -> str:
+    spec = _spec(body)
+    if what == "trustDomain":
+        status = body.get("status") or {}
+        return str(status.get("trustDomain") or spec.get("trustDomain") or "")
+    bundle = spec.get("trustBundle") or {}
+    return str(bundle.get("configMapName") or DEFAULT_TRUST_BUNDLE)
+
+
+def _rank(body: JSON) -> tuple[bool, str, str]:
+    meta, status = Meta.of(body), body.get("status") or {}
+    return (not status.get("activeRoot"), str(meta.created), meta.uid)
+
+
+def _spec(body: JSON) -> Mapping[str, Any]:
+    spec = body.get("spec")
+    return spec if isinstance(spec, dict) else {}
+
+
+def _duration(text: str) -> timedelta | None:
+    try:
+        return parse_duration(text)
+    except ValueError:
+        return None

@@ -1,0 +1,81 @@
+"""What a leaf really holds: facts read from its certificate chain once its signatures were checked.
+
+Decides whether the chain in a status was made by us and is trusted now. Never believes a status field
+beside the chain, because somebody else may have written it.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from meshca.errors import InvalidError
+from meshca.pki import chain
+from meshca.pki.certificates import fingerprint, load_all
+from meshca.planning.views import IssuedFacts, chain_digest
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from cryptography import x509
+
+    from meshca.planning.authority import Authority
+    from meshca.planning.views import LeafView
+
+
+class Verifier:
+    """Checks chains; a signer is verified under the trusted roots once, not once for each leaf."""
+
+    def __init__(self) -> None:
+        self._signers: dict[tuple[str, str], str] = {}
+
+    def facts(self, view: LeafView, authority: Authority, now: datetime) -> IssuedFacts | None:
+        """Return what the chain of a view proves, or None when it proves nothing (any more)."""
+        try:
+            issued = chain.chain_facts(view.chain)
+            root = self._root_of(issued.certificates, authority, now)
+        except InvalidError:
+            return None
+        if len(issued.leaf.uris) != 1:
+            return None
+        return IssuedFacts(
+            digest=view.chain_digest,
+            serial=issued.leaf.serial,
+            spiffe_id=issued.leaf.uris[0],
+            public_key=issued.leaf.public_key_sha256,
+            signer=issued.signer.subject_key_id,
+            root=root,
+            not_before=issued.leaf.not_before,
+            not_after=issued.leaf.not_after,
+        )
+
+    def _root_of(
+        self, certificates: tuple[x509.Certificate, ...], authority: Authority, now: datetime
+    ) -> str:
+        signer, others = certificates[1], certificates[2:]
+        key = (fingerprint(signer), authority.bundle_digest)
+        if key not in self._signers:
+            path = chain.verify(signer, others, authority.trusted, at=now)
+            if len(self._signers) > 1000:  # noqa: PLR2004  a bound, not a tuned value
+                self._signers.clear()
+            self._signers[key] = fingerprint(path[-1])
+        return self._signers[key]
+
+
+def facts_of_issue(leaf: x509.Certificate, text: str, root: str) -> IssuedFacts:
+    """Return the facts of a leaf that was issued here; ``text`` is the chain as written, PEM."""
+    found = chain.facts(leaf)
+    return IssuedFacts(
+        digest=chain_digest(text),
+        serial=found.serial,
+        spiffe_id=found.uris[0],
+        public_key=found.public_key_sha256,
+        signer=found.authority_key_id,
+        root=root,
+        not_before=found.not_before,
+        not_after=found.not_after,
+    )
+
+
+def facts_of_text(text: str, root: str) -> IssuedFacts:
+    """Return the facts of a chain of our own, read back from a Secret."""
+    return facts_of_issue(load_all(text)[0], text, root)

@@ -1,0 +1,239 @@
+"""What a change that was watched means: it updates the store and queues the keys that depend on it.
+
+Decides which keys to look at and how urgently; never what is done about them. Called from watch
+handlers, so nothing here waits. Bodies may hold anything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from meshca.api import names
+from meshca.engine.store import BundleView, NamespaceView
+from meshca.engine.work import Key, Urgency
+from meshca.planning.leaf import is_urgent
+from meshca.planning.secrets import secret_view
+from meshca.planning.views import Meta, labels_of, leaf_view
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from meshca.clock import Clock
+    from meshca.engine.authorities import Authorities, BundleWish
+    from meshca.engine.queue import WorkQueue
+    from meshca.engine.store import Store
+    from meshca.engine.timers import Timers
+    from meshca.planning.leaf import SecretView
+    from meshca.planning.views import LeafView
+
+CONFIGURATION = "configuration"
+LEAF = "leaf"
+BUNDLE = "bundle"
+ADMISSION = "admission"
+ADMISSION_KEY = Key(ADMISSION, "", "policy")
+DELETED = "DELETED"
+PUBLICATION_DELAY = 1.0
+"""Seconds over which changes of the bundle's places are gathered into one status write."""
+
+
+def configuration_key(name: str) -> Key:
+    """Return the key of a CAConfiguration."""
+    return Key(CONFIGURATION, "", name)
+
+
+def leaf_key(namespace: str, name: str) -> Key:
+    """Return the key of a LeafCertificateRequest."""
+    return Key(LEAF, namespace, name)
+
+
+def bundle_key(namespace: str, configuration: str) -> Key:
+    """Return the key of one place that a bundle is published to; "" is the ClusterTrustBundle."""
+    return Key(BUNDLE, namespace, configuration)
+
+
+class Intake:
+    """One method for each watched kind; ``event`` is ADDED, MODIFIED, DELETED, or "" for a listed object."""
+
+    def __init__(
+        self, store: Store, queue: WorkQueue, authorities: Authorities, timers: Timers, clock: Clock
+    ) -> None:
+        self._store = store
+        self._queue = queue
+        self._authorities = authorities
+        self._timers = timers
+        self._clock = clock
+
+    def configuration(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a CAConfiguration."""
+        meta = Meta.of(body)
+        if event == DELETED:
+            self._store.configurations.pop(meta.name, None)
+        else:
+            self._store.configurations[meta.name] = meta.uid
+        self._queue.add(configuration_key(meta.name), Urgency.CONTROL)
+
+    def root(self, _event: str, body: Mapping[str, Any]) -> None:
+        """Take in a CARoot: its configuration is looked at again."""
+        spec = body.get("spec")
+        name = spec.get("caConfigurationName") if isinstance(spec, dict) else None
+        if isinstance(name, str) and name in self._store.configurations:
+            self._queue.add(configuration_key(name), Urgency.CONTROL)
+
+    def ca_secret(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a Secret of the operator's namespace: a CA Secret, or one that a configuration imports."""
+        name = labels_of(body).get(names.LABEL_CONFIGURATION)
+        if name:
+            self._queue.add(configuration_key(name), Urgency.CONTROL)
+            return
+        if event:
+            for configuration in self._store.configurations:
+                self._queue.add(configuration_key(configuration), Urgency.CONTROL)
+
+    def leaf(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a LeafCertificateRequest; one whose version is known already changes nothing."""
+        meta = Meta.of(body)
+        known = self._store.leaves.get((meta.namespace, meta.name))
+        if event == DELETED:
+            self.leaf_gone(meta.namespace, meta.name)
+            return
+        if known is not None and known.meta.resource_version == meta.resource_version:
+            return
+        view = leaf_view(body, known if known is not None and known.meta.uid == meta.uid else None)
+        self._store.leaves.put(view)
+        self.queue_leaf(view)
+
+    def leaf_gone(self, namespace: str, name: str) -> None:
+        """Forget a leaf; requests that waited for its Secret are looked at again."""
+        view = self._store.leaves.remove((namespace, name))
+        key = leaf_key(namespace, name)
+        self._timers.cancel(key)
+        self._queue.discard(key)
+        if view is not None and view.spec.secret_name:
+            self._queue_all(self._store.leaves.of_secret(namespace, view.spec.secret_name))
+
+    def queue_leaf(self, view: LeafView) -> None:
+        """Queue a leaf with the urgency that its state gives it."""
+        if view.issued is None and not view.chain:
+            urgency = Urgency.FIRST
+        elif is_urgent(view, self._clock.now()):
+            urgency = Urgency.EXPIRING
+        else:
+            urgency = Urgency.RENEWAL
+        self._queue.add(leaf_key(*view.key), urgency, view.spec.configuration)
+
+    def managed_secret(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a managed Secret; older news than what was written here is ignored."""
+        meta = Meta.of(body)
+        place = (meta.namespace, meta.name)
+        known = self._store.secrets.get(place)
+        if event == DELETED:
+            if known is not None and known.uid != meta.uid:
+                return
+            self._store.secrets.pop(place, None)
+        else:
+            view = secret_view(body)
+            if known is not None and known.uid == view.uid and not newer(view.resource_version, known):
+                return
+            self._store.secrets[place] = view
+        self._queue_all(self._store.leaves.of_secret(*place))
+
+    def namespace(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a namespace: its bundles are looked at, and leaves that its labels may concern."""
+        meta = Meta.of(body)
+        before = self._store.namespaces.get(meta.name)
+        if event == DELETED:
+            self._store.namespaces.pop(meta.name, None)
+        else:
+            self._store.namespaces[meta.name] = NamespaceView(labels_of(body), meta.deleting)
+        if before != self._store.namespaces.get(meta.name):
+            for configuration in self._authorities.bundles:
+                self._queue.add(bundle_key(meta.name, configuration), Urgency.CONTROL)
+
+    def account(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a ServiceAccount: a new one lets waiting leaves go on."""
+        meta = Meta.of(body)
+        place = (meta.namespace, meta.name)
+        if event == DELETED:
+            self._store.accounts.discard(place)
+        elif place not in self._store.accounts:
+            self._store.accounts.add(place)
+            self._queue_all(view for view in self._store.leaves.of_account(*place) if not view.issued)
+
+    def bundle(self, event: str, body: Mapping[str, Any]) -> None:
+        """Take in a bundle ConfigMap or ClusterTrustBundle: every configuration of that name looks at it."""
+        meta = Meta.of(body)
+        place = (meta.namespace, meta.name)
+        if event == DELETED:
+            self._store.bundles.pop(place, None)
+        else:
+            self._store.bundles[place] = bundle_view(body)
+        for configuration, wish in self._authorities.bundles.items():
+            if not meta.namespace or wish.name == meta.name:
+                self._queue.add(bundle_key(meta.namespace, configuration), Urgency.CONTROL)
+
+    def policy(self, _event: str, _body: Mapping[str, Any]) -> None:
+        """Take in an admission policy or binding."""
+        self._queue.add(ADMISSION_KEY, Urgency.CONTROL)
+
+    def authority_changed(self, configuration: str) -> None:
+        """Queue the leaves of a configuration that wait for a certificate or a renewal."""
+        self._queue_all(
+            view
+            for view in self._store.leaves.of_configuration(configuration)
+            if view.issued is None or view.state == "Renew"
+        )
+
+    def bundle_wish(self, wish: BundleWish) -> None:
+        """Take in what a configuration publishes: every place is looked at when it changed."""
+        if self._authorities.bundles.get(wish.configuration) == wish:
+            return
+        self._authorities.bundles[wish.configuration] = wish
+        for place in ("", *self._store.namespaces):
+            self._authorities.board(wish.configuration).expect(place)
+            self._queue.add(bundle_key(place, wish.configuration), Urgency.CONTROL)
+
+    def published(self, configuration: str) -> None:
+        """Look at a configuration soon, because what its status says of the bundle's places has changed."""
+        self._queue.add_after(configuration_key(configuration), PUBLICATION_DELAY, Urgency.CONTROL)
+
+    def set_limits(self, configuration: str, per_second: float, concurrent: int, reissue: float) -> None:
+        """Apply the limits of a configuration from now on."""
+        self._queue.set_limits(
+            configuration, per_second=per_second, concurrent=concurrent, reissue_per_second=reissue
+        )
+
+    def admission_changed(self) -> None:
+        """Look at every configuration, and at every leaf that waits, because the policy's state changed."""
+        for configuration in self._store.configurations:
+            self._queue.add(configuration_key(configuration), Urgency.CONTROL)
+            self.authority_changed(configuration)
+
+    def _queue_all(self, views: Iterable[LeafView]) -> None:
+        for view in views:
+            self.queue_leaf(view)
+
+
+def newer(resource_version: str, known: SecretView) -> bool:
+    """Tell whether a version is later than that of a known view; versions count up (KEP-5504)."""
+    try:
+        return int(resource_version) > int(known.resource_version)
+    except ValueError:
+        return resource_version != known.resource_version
+
+
+def bundle_view(body: Mapping[str, Any]) -> BundleView:
+    """Project a ConfigMap or ClusterTrustBundle to what publication needs."""
+    meta = Meta.of(body)
+    data = body.get("data") or {}
+    text = data.get(names.BUNDLE_KEY) if isinstance(data, dict) else None
+    if text is None:
+        spec = body.get("spec") or {}
+        text = spec.get("trustBundle") if isinstance(spec, dict) else None
+    digest = hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else ""
+    return BundleView(
+        uid=meta.uid,
+        resource_version=meta.resource_version,
+        owner=labels_of(body).get(names.LABEL_TRUST_BUNDLE, ""),
+        digest=digest,
+    )

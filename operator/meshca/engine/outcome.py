@@ -1,0 +1,13 @@
+"""How an item of work ended, told by a reconciler to the worker that runs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Well, or to be tried again with back-off; and whether anything was signed (for the rate limits)."""
+
+    retry: bool = False
+    signed: bool = False

@@ -1,0 +1,138 @@
+"""Publishes the trust bundle to one place: a ConfigMap of a namespace, or the ClusterTrustBundle.
+
+Decides whether a place is to hold the bundle, holds it already, or belongs to somebody else; writes only
+what differs. Never removes a bundle: whatever shrinks trust is decided elsewhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from meshca.api import names
+from meshca.engine.intake import bundle_view
+from meshca.engine.outcome import Outcome
+from meshca.errors import ForbiddenError, InvalidError, NotFoundError
+from meshca.planning.views import Meta
+
+if TYPE_CHECKING:
+    from meshca.engine.authorities import Authorities, BundleWish
+    from meshca.engine.intake import Intake
+    from meshca.engine.ports import Cluster
+    from meshca.engine.store import BundleView, Store
+
+_log = logging.getLogger(__name__)
+JSON = dict[str, Any]
+FOREIGN = "an object of that name exists and is not meshca's: rename or remove it"
+
+
+class Publisher:
+    """One pass over one place of one configuration's bundle."""
+
+    def __init__(self, *, cluster: Cluster, store: Store, authorities: Authorities, intake: Intake) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._authorities = authorities
+        self._intake = intake
+        self._ours: set[str] = set()
+        self.cluster_bundles = True
+
+    async def reconcile(self, place: str, configuration: str) -> Outcome:
+        """Bring one place up to date; ``place`` is a namespace, or "" for the ClusterTrustBundle."""
+        wish = self._authorities.bundles.get(configuration)
+        if wish is None:
+            return Outcome()
+        board = self._authorities.board(configuration)
+        if not self._wanted(place, wish):
+            if board.forget(place):
+                self._intake.published(configuration)
+            return Outcome()
+        refusal = await self._bring(place, wish)
+        if board.note(place, refusal):
+            self._intake.published(configuration)
+        return Outcome(retry=refusal is not None)
+
+    def _wanted(self, place: str, wish: BundleWish) -> bool:
+        if not place:
+            return wish.cluster_trust_bundle and self.cluster_bundles
+        namespace = self._store.namespaces.get(place)
+        if namespace is None or namespace.terminating:
+            return False
+        if wish.namespaces.matches(namespace.labels):
+            return True
+        # A namespace that left the selector is kept up to date while its leaves live.
+        return (place, wish.name) in self._store.bundles and any(
+            view.meta.namespace == place
+            for view in self._store.leaves.of_configuration(wish.configuration)
+            if view.issued is not None
+        )
+
+    async def _bring(self, place: str, wish: BundleWish) -> str | None:
+        resource = names.CONFIG_MAP if place else names.CLUSTER_TRUST_BUNDLE
+        name = wish.name if place else names.cluster_trust_bundle(wish.configuration)
+        known = self._store.bundles.get((place, name))
+        if known is not None and not self._is_ours(known, wish):
+            return FOREIGN
+        if known is not None and known.owner and known.digest == _digest(wish.pem):
+            return None
+        body = _config_map(place, wish) if place else _cluster_trust_bundle(name, wish)
+        try:
+            if known is None:
+                written = await self._create(resource, body, wish)
+                if written is None:
+                    return FOREIGN
+            else:
+                body["metadata"]["uid"] = known.uid
+                written = await self._cluster.apply(resource, body)
+        except NotFoundError:
+            # The namespace is going away, and with it the place.
+            return "the namespace is being deleted" if place else "the API server has no such kind"
+        except (ForbiddenError, InvalidError) as error:
+            return error.message
+        self._note(place, name, written)
+        return None
+
+    async def _create(self, resource: names.Resource, body: JSON, wish: BundleWish) -> JSON | None:
+        """Create the object; when it is there already, take it over only if it is ours."""
+        name, namespace = body["metadata"]["name"], body["metadata"].get("namespace", "")
+        try:
+            found = await self._cluster.get(resource, name, namespace)
+        except NotFoundError:
+            return await self._cluster.create(resource, body)
+        view = bundle_view(found)
+        if not self._is_ours(view, wish):
+            return None
+        if view.digest == _digest(wish.pem):
+            return found
+        body["metadata"]["uid"] = view.uid
+        return await self._cluster.apply(resource, body)
+
+    def _is_ours(self, view: BundleView, wish: BundleWish) -> bool:
+        return view.owner == wish.configuration or view.uid in self._ours
+
+    def _note(self, place: str, name: str, body: JSON) -> None:
+        self._ours.add(Meta.of(body).uid)
+        self._store.bundles[place, name] = bundle_view(body)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _labels(wish: BundleWish) -> dict[str, str]:
+    return {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_TRUST_BUNDLE: wish.configuration}
+
+
+def _config_map(namespace: str, wish: BundleWish) -> JSON:
+    return {
+        "metadata": {"name": wish.name, "namespace": namespace, "labels": _labels(wish)},
+        "data": {names.BUNDLE_KEY: wish.pem},
+    }
+
+
+def _cluster_trust_bundle(name: str, wish: BundleWish) -> JSON:
+    return {
+        "metadata": {"name": name, "labels": _labels(wish)},
+        "spec": {"signerName": names.signer_name(wish.configuration), "trustBundle": wish.pem},
+    }

@@ -1,0 +1,262 @@
+"""Carries out one step of a CA plan: each is one write, or a key made and then one write.
+
+Decides how a step becomes objects and preconditions; never which step. A write that finds the object
+already there is a conflict: the caller observes again and adopts it. Secrets and CARoots have no owner
+reference, so that deleting a configuration never deletes a key.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import dataclass
+from functools import singledispatchmethod
+from typing import TYPE_CHECKING, Any
+
+from meshca.api import names
+from meshca.api.v1alpha1.scalars import format_duration, format_time
+from meshca.errors import ConflictError
+from meshca.pki import chain, keys
+from meshca.pki.certificates import to_pem
+from meshca.planning import ca
+from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode
+from meshca.planning.views import Meta
+from meshca.providers.api import KeyPair, RootRequest, SignerRequest
+from meshca.providers.builtin import run_key_work
+
+if TYPE_CHECKING:
+    from meshca.clock import Clock
+    from meshca.engine.authorities import SigningKeys
+    from meshca.engine.ports import Cluster, Recorder
+    from meshca.planning.ca import CAPlan, Root
+    from meshca.planning.desired import Desired
+    from meshca.providers.registry import ProviderRegistry
+
+_log = logging.getLogger(__name__)
+JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    """The configuration that a step belongs to, as it was observed."""
+
+    name: str
+    plan: ca.CAPlan
+    body: JSON
+
+    @property
+    def desired(self) -> Desired:
+        assert self.plan.desired is not None
+        return self.plan.desired
+
+
+class StepExecutor:
+    """One method for each kind of step."""
+
+    def __init__(
+        self,
+        *,
+        cluster: Cluster,
+        providers: ProviderRegistry,
+        signing_keys: SigningKeys,
+        recorder: Recorder,
+        clock: Clock,
+        operator_namespace: str,
+    ) -> None:
+        self._cluster = cluster
+        self._providers = providers
+        self._keys = signing_keys
+        self._recorder = recorder
+        self._clock = clock
+        self._namespace = operator_namespace
+
+    async def execute(self, plan: CAPlan, body: JSON) -> None:
+        """Carry out a step; errors of the call pass through, and ``ConflictError`` means observe again."""
+        context = _Context(Meta.of(body).name, plan, body)
+        _log.info("CA step", extra={"configuration": context.name, "step": type(plan.step).__name__})
+        await self._run(plan.step, context)
+
+    @singledispatchmethod
+    async def _run(self, step: object, _context: _Context) -> None:
+        raise TypeError(type(step).__name__)
+
+    @_run.register
+    async def _accept_spec(self, _: ca.AcceptSpec, context: _Context) -> None:
+        await self._cluster.apply(
+            names.CONFIG_MAP,
+            {
+                "metadata": {
+                    "name": names.accepted_config_map(context.name),
+                    "namespace": self._namespace,
+                    "labels": _labels(context.name),
+                },
+                "data": {"spec.json": json.dumps(context.body.get("spec"), sort_keys=True)},
+            },
+        )
+
+    @_run.register
+    async def _settle_trust_domain(self, step: ca.SettleTrustDomain, context: _Context) -> None:
+        await self._write_status(context.body, _status(context.body) | {"trustDomain": step.name})
+
+    @_run.register
+    async def _commit_active(self, step: ca.CommitActive, context: _Context) -> None:
+        await self._write_status(context.body, _status(context.body) | {"activeRoot": step.root.meta.name})
+        self._recorder.record(
+            context.body, kind="Normal", reason="RootActivated", note=f"root {step.root.meta.name} is active"
+        )
+
+    async def _write_status(self, body: JSON, status: JSON) -> None:
+        meta = Meta.of(body)
+        metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
+        await self._cluster.replace_status(names.CA_CONFIGURATION, {"metadata": metadata, "status": status})
+
+    @_run.register
+    async def _make_root(self, step: ca.MakeRoot, context: _Context) -> None:
+        desired = context.desired
+        pair = await (self._imported(desired) if step.imported else self._generated(desired, context.plan))
+        secret = _key_secret(step.secret, self._namespace, context.name, role=names.KEY_ROLE_ROOT, pair=pair)
+        secret["metadata"]["annotations"] = {
+            names.ANNOTATION_IDENTITY: step.base,
+            names.ANNOTATION_RENEWAL: str(step.renewal),
+        }
+        await self._cluster.create(names.SECRET, secret)
+
+    async def _generated(self, desired: Desired, plan: CAPlan) -> KeyPair:
+        return await self._providers.get(desired.provider).make_root(
+            RootRequest(
+                configuration=desired.configuration,
+                trust_domain=plan.trust_domain,
+                key=desired.key,
+                ttl=desired.root_ttl,
+                now=self._clock.now(),
+            )
+        )
+
+    async def _imported(self, desired: Desired) -> KeyPair:
+        body = await self._cluster.get(names.SECRET, desired.imported_secret, self._namespace)
+        certificate, key = chain.check_imported_root(
+            data_of(body, CERTIFICATE),
+            data_of(body, KEY),
+            now=self._clock.now(),
+            trust_domain=desired.trust_domain,
+        )
+        return KeyPair(certificate, key)
+
+    @_run.register
+    async def _record_root(self, step: ca.RecordRoot, context: _Context) -> None:
+        secret = step.secret
+        assert secret.certificate is not None
+        assert secret.facts is not None
+        await self._cluster.create(
+            names.CA_ROOT,
+            {
+                "metadata": {
+                    "name": names.ca_root(context.name, secret.facts.fingerprint),
+                    "labels": _labels(context.name),
+                    "annotations": {
+                        names.ANNOTATION_IDENTITY: secret.base,
+                        names.ANNOTATION_RENEWAL: str(secret.renewal),
+                    },
+                    "finalizers": [names.FINALIZER],
+                },
+                "spec": {
+                    "caConfigurationName": context.name,
+                    "certificate": to_pem(secret.certificate),
+                    "source": "Imported" if step.imported else "Generated",
+                    "keySecretName": secret.meta.name,
+                },
+            },
+        )
+
+    @_run.register
+    async def _raise_leaf_ttl(self, step: ca.RaiseLeafTTL, _context: _Context) -> None:
+        await self._annotate(step.root, {names.ANNOTATION_LARGEST_LEAF_TTL: format_duration(step.ttl)})
+
+    @_run.register
+    async def _mark_active(self, step: ca.MarkActive, context: _Context) -> None:
+        await self._annotate(
+            step.root,
+            {
+                names.ANNOTATION_ACTIVATED_AT: format_time(self._clock.now()),
+                names.ANNOTATION_TRIGGER: context.desired.trigger,
+            },
+        )
+
+    async def _annotate(self, root: Root, notes: dict[str, str]) -> None:
+        metadata = {
+            "uid": root.meta.uid,
+            "resourceVersion": root.meta.resource_version,
+            "annotations": notes,
+        }
+        await self._cluster.patch(names.CA_ROOT, root.meta.name, "", {"metadata": metadata})
+
+    @_run.register
+    async def _make_signer(self, step: ca.MakeSigner, context: _Context) -> None:
+        desired = context.desired
+        root_key = self._keys.get(context.name, step.root_secret.meta.name)
+        if root_key is None:
+            raise ConflictError(f"the key in Secret {step.root_secret.meta.name!r} is gone")
+        key = await run_key_work(desired.key, lambda: keys.generate(desired.key))
+        certificate = await self._providers.get(desired.provider).sign_signer(
+            KeyPair(step.root.certificate, root_key),
+            SignerRequest(
+                configuration=context.name,
+                trust_domain=context.plan.trust_domain,
+                cluster_name=desired.cluster_name,
+                public_key=key.public_key(),
+                ttl=desired.intermediate_ttl,
+                now=self._clock.now(),
+            ),
+        )
+        name = names.signer_secret(context.name, chain.facts(certificate).subject_key_id)
+        secret = _key_secret(
+            name,
+            self._namespace,
+            context.name,
+            role=names.KEY_ROLE_SIGNER,
+            pair=KeyPair(certificate, key),
+        )
+        secret["data"] |= {
+            names.BUNDLE_KEY: encode(step.root.pem),
+            "chain.crt": secret["data"][CERTIFICATE],
+        }
+        await self._cluster.create(names.SECRET, secret)
+        self._recorder.record(
+            context.body, kind="Normal", reason="SignerMade", note=f"signer {name} was made"
+        )
+
+    @_run.register
+    async def _write_root_status(self, step: ca.WriteRootStatus, _context: _Context) -> None:
+        meta = step.root.meta
+        metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
+        await self._cluster.replace_status(names.CA_ROOT, {"metadata": metadata, "status": step.status})
+
+    @_run.register
+    async def _remove_signer(self, step: ca.RemoveSigner, _context: _Context) -> None:
+        meta = step.secret.meta
+        await self._cluster.delete(
+            names.SECRET, meta.name, meta.namespace, uid=meta.uid, resource_version=meta.resource_version
+        )
+
+
+def _status(body: JSON) -> JSON:
+    return dict(body.get("status") or {})
+
+
+def _labels(configuration: str) -> dict[str, str]:
+    return {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_CONFIGURATION: configuration}
+
+
+def _key_secret(name: str, namespace: str, configuration: str, *, role: str, pair: KeyPair) -> JSON:
+    return {
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": _labels(configuration) | {names.LABEL_KEY_ROLE: role},
+        },
+        "type": "kubernetes.io/tls",
+        "data": {
+            CERTIFICATE: encode(to_pem(pair.certificate)),
+            KEY: encode(keys.to_pem(pair.key)),
+        },
+    }

@@ -1,0 +1,56 @@
+"""What leaves of one configuration are issued with at this moment, without any key.
+
+The configuration reconciler puts one together whenever a CA object changes; leaf decisions read it.
+Decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from datetime import datetime, timedelta
+
+    from cryptography import x509
+
+    from meshca.pki.identity import TrustDomain
+    from meshca.planning.desired import Naming
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """The active signer of a configuration and the rules it signs by; ``chain`` and ``bundle`` are PEM."""
+
+    configuration: str
+    trust_domain: TrustDomain
+    cluster_name: str
+    naming: Naming
+    leaf_ttl: timedelta
+    leaf_max_ttl: timedelta
+    root: str
+    signer: x509.Certificate
+    signer_key_id: str
+    signer_secret: str
+    signer_not_after: datetime
+    chain: str
+    bundle: str
+    bundle_digest: str
+    trusted: tuple[x509.Certificate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Why a configuration issues nothing now: a reason constant and a sentence that says what to do."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Whether the shipped admission policy guards requests, and since when without interruption (UTC)."""
+
+    in_force: bool
+    since: datetime | None
+    message: str = ""

@@ -1,0 +1,253 @@
+"""What the status of a CAConfiguration and of its active CARoot should say.
+
+Decides texts, conditions and counters from a Situation; never what to do. The same situation always
+gives the same status, so that writing nothing is the normal case.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, set_condition
+from meshca.api.v1alpha1.scalars import format_time
+from meshca.pki.certificates import to_pem
+from meshca.planning import signers
+from meshca.planning.authority import Unavailable
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from meshca.planning.ca import KeySecret, Root
+    from meshca.planning.situation import Situation
+
+JSON = dict[str, Any]
+POLICY_SETTLES = timedelta(seconds=30)
+MOST_LISTED = 10
+ACTIVE = "Active"
+
+
+def unavailable(message: str) -> Unavailable:
+    """Say why nothing is issued now."""
+    return Unavailable(Reason.SIGNER_NOT_READY, message)
+
+
+def signer_chain(signer: KeySecret) -> str:
+    """Return what is served below a leaf, as PEM."""
+    assert signer.certificate is not None
+    return to_pem(signer.certificate)
+
+
+def why_not_ready(situation: Situation) -> str:
+    """Say in a sentence what a person can do about a CA that issues nothing."""
+    return f"CAConfiguration {situation.snapshot.meta.name!r} is not ready: {_ready(situation)[2]}"
+
+
+def configuration_status(situation: Situation) -> JSON:
+    """Return the status that a CAConfiguration should have now."""
+    snapshot = situation.snapshot
+    status: JSON = {"observedGeneration": snapshot.meta.generation}
+    if not situation.stopped or snapshot.status.get("trustDomain"):
+        status["trustDomain"] = situation.trust_domain.name
+    if situation.active_name:
+        status["activeRoot"] = situation.active_name
+    status |= _bundle(situation) | _signer(situation)
+    status["conditions"] = [condition.to_dict() for condition in _conditions(situation)]
+    return status
+
+
+def root_status(situation: Situation, root: Root) -> JSON:
+    """Return the status that the active CARoot should have now."""
+    status: JSON = {
+        "observedGeneration": root.meta.generation,
+        "state": ACTIVE,
+        "fingerprint": root.facts.fingerprint,
+        "notAfter": format_time(root.facts.not_after),
+    }
+    if root.activated_at is not None:
+        status["activatedAt"] = format_time(root.activated_at)
+    signer = situation.signer
+    if signer is not None and signer.facts is not None:
+        renew_at = signers.renew_at(situation)
+        assert renew_at is not None
+        status["signer"] = {
+            "certificateChain": signer_chain(signer),
+            "secretName": signer.meta.name,
+            "notAfter": format_time(signer.facts.not_after),
+            "renewAt": format_time(renew_at),
+        }
+    conditions = set_condition(
+        _observed(root.status),
+        ConditionType.READY,
+        "True",
+        Reason.INITIALISED,
+        "the root is active",
+        observed_generation=root.meta.generation,
+        now=situation.snapshot.now,
+    )
+    status["conditions"] = [condition.to_dict() for condition in conditions]
+    return status
+
+
+def next_expiry_change(situation: Situation) -> datetime | None:
+    """Return when a condition about the root's end changes."""
+    root, desired = situation.root, situation.settled
+    if root is None or desired is None:
+        return None
+    warning = root.facts.not_after - desired.root_renew_before
+    return warning if warning > situation.snapshot.now else root.facts.not_after
+
+
+def _observed(status: JSON) -> tuple[Condition, ...]:
+    conditions = status.get("conditions")
+    return tuple(Condition.read(item) for item in conditions) if isinstance(conditions, list) else ()
+
+
+def _conditions(situation: Situation) -> tuple[Condition, ...]:
+    snapshot = situation.snapshot
+    conditions = _observed(snapshot.status)
+    for kind, (state, reason, message) in (
+        (ConditionType.READY, _ready(situation)),
+        (ConditionType.ROTATION_IN_PROGRESS, _rotation(situation)),
+        (ConditionType.ROOT_EXPIRING_SOON, _expiring(situation)),
+        (ConditionType.DEGRADED, _degraded(situation)),
+    ):
+        conditions = set_condition(
+            conditions,
+            kind,
+            "True" if state else "False",
+            reason,
+            message,
+            observed_generation=snapshot.meta.generation,
+            now=snapshot.now,
+        )
+    return conditions
+
+
+def _ready(situation: Situation) -> tuple[bool, str, str]:
+    fault = _fault(situation)
+    if fault is not None:
+        return False, *fault
+    if situation.root is None or situation.signer is None or not situation.active_name:
+        return False, Reason.PENDING, "root and signer are being made"
+    return _admitted(situation)
+
+
+def _fault(situation: Situation) -> tuple[str, str] | None:
+    snapshot, root = situation.snapshot, situation.root
+    if situation.problem is not None:
+        return situation.problem.reason, situation.problem.message
+    if snapshot.provider_problem:
+        return Reason.PROVIDER_ERROR, snapshot.provider_problem
+    broken = [secret for secret in snapshot.root_secrets if not secret.usable]
+    if root is None and broken:
+        return Reason.ROOT_KEY_MISSING, f"Secret {broken[0].meta.name!r}: {broken[0].problem}"
+    if root is not None and root.facts.not_after <= snapshot.now:
+        return Reason.ROOT_EXPIRED, f"root {root.meta.name!r} has expired"
+    if root is not None and situation.root_secret is None:
+        return Reason.ROOT_KEY_MISSING, _key_missing(situation, root)
+    return None
+
+
+def _admitted(situation: Situation) -> tuple[bool, str, str]:
+    admission = situation.snapshot.admission
+    if not admission.in_force or admission.since is None:
+        return False, Reason.PENDING, admission.message
+    settled = admission.since + POLICY_SETTLES
+    if situation.snapshot.now < settled:
+        return (
+            False,
+            Reason.PENDING,
+            f"the admission policy is taking effect: requests are accepted from {format_time(settled)} on",
+        )
+    assert situation.root is not None
+    return True, Reason.INITIALISED, f"root {situation.root.meta.name!r} is active"
+
+
+def _key_missing(situation: Situation, root: Root) -> str:
+    for secret in situation.snapshot.root_secrets:
+        if secret.meta.name == root.key_secret:
+            return f"Secret {root.key_secret!r}: {secret.problem or 'holds another root'}; put it back"
+    more = "signing goes on with the present signer" if situation.signer else "nothing can be signed"
+    return (
+        f"Secret {root.key_secret!r} with the key of root {root.meta.name!r} is missing; {more}; put it back"
+    )
+
+
+def _rotation(situation: Situation) -> tuple[bool, str, str]:
+    root, wish = situation.root, situation.maybe_wish
+    if root is None or wish is None or not situation.active_name or root.base == wish.base:
+        return False, Reason.NONE, "no rotation is asked for"
+    message = (
+        f"the configuration asks for another root than {root.meta.name!r}; this version cannot rotate yet,"
+        " so the present root stays in force"
+    )
+    return False, Reason.ROTATION_BLOCKED, message
+
+
+def _expiring(situation: Situation) -> tuple[bool, str, str]:
+    root, desired, now = situation.root, situation.settled, situation.snapshot.now
+    if root is None or desired is None:
+        return False, Reason.AS_EXPECTED, "there is no root yet"
+    end = format_time(root.facts.not_after)
+    if root.facts.not_after <= now:
+        return True, Reason.ROOT_EXPIRED, f"root {root.meta.name!r} expired at {end}"
+    if root.facts.not_after - desired.root_renew_before <= now:
+        return True, Reason.ROOT_EXPIRING_SOON, f"root {root.meta.name!r} expires at {end}"
+    return False, Reason.AS_EXPECTED, f"root {root.meta.name!r} expires at {end}"
+
+
+def _degraded(situation: Situation) -> tuple[bool, str, str]:
+    snapshot = situation.snapshot
+    if not snapshot.admission.in_force:
+        return True, Reason.ADMISSION_POLICY_MISSING, snapshot.admission.message
+    refused = snapshot.publication.refused
+    if refused:
+        listed = "; ".join(f"{name}: {why}" for name, why in refused[:MOST_LISTED])
+        more = f" and {len(refused) - MOST_LISTED} more" if len(refused) > MOST_LISTED else ""
+        return True, Reason.NAMESPACES_NOT_WRITABLE, f"the trust bundle cannot be written to {listed}{more}"
+    return False, Reason.AS_EXPECTED, "everything is as expected"
+
+
+def _bundle(situation: Situation) -> JSON:
+    if not situation.bundle.roots or situation.stopped:
+        kept = situation.snapshot.status.get("bundle")
+        return {"bundle": kept} if kept else {}
+    observed = situation.snapshot.status.get("bundle")
+    before = observed if isinstance(observed, dict) else {}
+    sequence = before.get("sequence")
+    last = sequence if isinstance(sequence, int) else 0
+    if before.get("digest") != situation.bundle.digest or last == 0:
+        # Wall time as the floor: the sequence goes on rising although a restore loses the status.
+        last = max(last + 1, int(situation.snapshot.now.timestamp()))
+    return {
+        "bundle": {
+            "digest": situation.bundle.digest,
+            "sequence": last,
+            "roots": list(situation.bundle.fingerprints),
+            "targets": _targets(situation),
+        }
+    }
+
+
+def _targets(situation: Situation) -> JSON:
+    publication = situation.snapshot.publication
+    targets: JSON = {"total": publication.total, "current": publication.current}
+    if publication.behind:
+        targets["behind"] = list(publication.behind[:MOST_LISTED])
+    return targets
+
+
+def _signer(situation: Situation) -> JSON:
+    signer = situation.signer
+    if signer is None or signer.facts is None or situation.settled is None:
+        return {}
+    renew_at = signers.renew_at(situation)
+    assert renew_at is not None
+    return {
+        "signer": {
+            "subjectKeyID": signer.facts.subject_key_id,
+            "notAfter": format_time(signer.facts.not_after),
+            "renewAt": format_time(renew_at),
+        }
+    }

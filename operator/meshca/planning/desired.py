@@ -1,0 +1,97 @@
+"""What a CAConfiguration asks for, in the terms of ``pki`` and with every default applied.
+
+Decides nothing that the API's models did not decide already (bounds, defaults): it turns their text
+into templates, patterns, networks and keys, once per change. Never looks at what exists.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from meshca.errors import InvalidError
+from meshca.pki.identity import PathTemplate, TrustDomain
+from meshca.pki.keys import CA_KEYS, KeySpec
+from meshca.pki.names import DNSPattern, parse_network
+
+if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
+    from meshca.api.v1alpha1.selector import Selector
+    from meshca.pki.names import IPNetwork
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """Which names the configuration gives, and to which namespaces."""
+
+    template: PathTemplate
+    dns_patterns: tuple[DNSPattern, ...]
+    networks: tuple[IPNetwork, ...]
+    namespaces: Selector
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """One configuration's wish; durations are timedeltas, rates per second (0 = off)."""
+
+    configuration: str
+    trust_domain: TrustDomain | None
+    cluster_name: str
+    provider: str
+    imported_secret: str
+    key: KeySpec
+    trigger: str
+    root_ttl: timedelta
+    root_renew_before: timedelta
+    intermediate_ttl: timedelta
+    leaf_ttl: timedelta
+    leaf_max_ttl: timedelta
+    naming: Naming
+    csr_max_per_second: float
+    csr_max_concurrent: int
+    reissue_per_second: float
+    bundle_name: str
+    bundle_namespaces: Selector
+    cluster_trust_bundle: bool
+
+
+def resolve(configuration: str, spec: CAConfigurationSpec) -> Desired:
+    """Read a spec that the models accepted.
+
+    Raises ``InvalidError`` for what this version cannot serve: a secondary, or a kind of key that no CA
+    may have.
+    """
+    if spec.is_secondary:
+        raise InvalidError("spec.federation.primary: this version serves no secondary clusters")
+    provider, root, rotation = spec.effective_provider, spec.effective_root, spec.effective_rotation
+    key = KeySpec.of(str(spec.private_key.algorithm), spec.private_key.size)
+    CA_KEYS.check_spec(key)
+    identity = spec.identity
+    return Desired(
+        configuration=configuration,
+        trust_domain=TrustDomain.parse(spec.trust_domain) if spec.trust_domain else None,
+        cluster_name=spec.cluster_name,
+        provider=str(provider.type),
+        imported_secret=(provider.builtin.root_secret_name or "") if provider.builtin else "",
+        key=key,
+        trigger=rotation.trigger,
+        root_ttl=root.ttl,
+        root_renew_before=root.effective_renew_before,
+        intermediate_ttl=spec.intermediate.ttl,
+        leaf_ttl=spec.leaf.ttl,
+        leaf_max_ttl=spec.leaf.max_ttl,
+        naming=Naming(
+            template=PathTemplate.parse(identity.path_template),
+            dns_patterns=tuple(DNSPattern.parse(text) for text in identity.dns_names),
+            networks=tuple(parse_network(text) for text in identity.ip_addresses),
+            namespaces=identity.namespace_selector,
+        ),
+        csr_max_per_second=spec.limits.csr_max_per_second,
+        csr_max_concurrent=spec.limits.csr_max_concurrent,
+        reissue_per_second=rotation.reissue_per_second,
+        bundle_name=spec.trust_bundle.config_map_name,
+        bundle_namespaces=spec.trust_bundle.namespace_selector,
+        cluster_trust_bundle=spec.trust_bundle.cluster_trust_bundle,
+    )

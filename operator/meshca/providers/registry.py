@@ -1,0 +1,43 @@
+"""Finds the provider of a type among the installed entry points.
+
+Decides nothing about CAs. A plug-in that does not load is a ``MisconfiguredError`` with its cause, for
+the condition of the configuration that names it; it never takes others down.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final
+
+from meshca.errors import MisconfiguredError
+
+if TYPE_CHECKING:
+    from meshca.providers.api import Provider
+
+ENTRY_POINTS: Final = "meshca.providers"
+
+
+class ProviderRegistry:
+    """One provider instance for each type, made at first use."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Provider] = {}
+
+    def get(self, kind: str) -> Provider:
+        """Return the provider of a type."""
+        if kind not in self._made:
+            self._made[kind] = _load(kind)
+        return self._made[kind]
+
+
+def _load(kind: str) -> Provider:
+    found = tuple(entry_points(group=ENTRY_POINTS, name=kind))
+    if not found:
+        raise MisconfiguredError(f"spec.provider.type {kind!r}: no such provider is installed")
+    try:
+        provider: Provider = found[0].load()()
+    except Exception as error:
+        raise MisconfiguredError(
+            f"spec.provider.type {kind!r}: the provider does not load ({type(error).__name__})"
+        ) from error
+    return provider

@@ -1,0 +1,282 @@
+"""What only the leader does: watch, decide, write, in an event loop and a thread of its own.
+
+Decides the order of starting and stopping: nothing is issued before policy, configurations and what
+surrounds them were read once, and a stop lets running writes end. Lives as long as the Lease is held;
+never restarts within a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import kopf
+
+from meshca.api import names
+from meshca.api.admission import AdmissionParameters
+from meshca.engine.admissions import AdmissionReconciler
+from meshca.engine.authorities import Authorities
+from meshca.engine.configurations import ConfigurationReconciler
+from meshca.engine.intake import LEAF, Intake, configuration_key
+from meshca.engine.leaves import LeafReconciler
+from meshca.engine.managed import ManagedKeys
+from meshca.engine.publisher import Publisher
+from meshca.engine.queue import WorkQueue
+from meshca.engine.steps import StepExecutor
+from meshca.engine.store import Store
+from meshca.engine.timers import Timers
+from meshca.engine.work import Urgency
+from meshca.engine.workers import SAFETY_NET, Workers
+from meshca.errors import MeshCAError
+from meshca.handlers import watches
+from meshca.kube.credentials import in_cluster
+from meshca.kube.events import EventRecorder
+from meshca.kube.gateway import Gateway
+from meshca.kube.session import Session
+from meshca.planning.views import Meta
+from meshca.providers.registry import ProviderRegistry
+from meshca.runtime import sources
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshca.clock import Clock
+    from meshca.config import Settings
+    from meshca.engine.telemetry import Telemetry
+    from meshca.engine.work import Key
+    from meshca.kube.watch import Reflector
+    from meshca.server.pulse import Pulse
+
+_log = logging.getLogger(__name__)
+GAUGES_EVERY = 15.0
+DRAIN_SECONDS = 5.0
+
+
+class Leader:
+    """One term of leading; ``run`` wants a loop of its own, ``stop`` may be called from anywhere."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        clock: Clock,
+        *,
+        fence: Callable[[], float],
+        telemetry: Telemetry,
+        pulse: Pulse,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._fence = fence
+        self._telemetry = telemetry
+        self._pulse = pulse
+        self._stop_kopf = threading.Event()
+        self._stop: asyncio.Event | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._reflectors: list[Reflector] = []
+        self.synced = False
+
+    def stop(self) -> None:
+        """End the term; thread-safe, returns at once."""
+        self._stop_kopf.set()
+        if self._loop is not None and self._stop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._stop.set)
+
+    def watch_age(self) -> float | None:
+        """Return the seconds since the most silent watch gave a sign of life; thread-safe."""
+        ages = [self._clock.monotonic() - reflector.last_activity for reflector in self._reflectors]
+        return max(ages, default=None)
+
+    async def run(self) -> None:
+        """Lead until ``stop`` or until a part breaks."""
+        self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
+        if self._stop_kopf.is_set():
+            return
+        self._pulse.start()
+        credentials = in_cluster(self._settings.token_dir, self._clock)
+        session = Session(credentials)
+        try:
+            gateway = Gateway(session, self._fence, on_write=self._telemetry.api_write, clock=self._clock)
+            await self._lead(gateway)
+        finally:
+            self._pulse.stop()
+            await session.aclose()
+
+    async def _lead(self, gateway: Gateway) -> None:
+        assert self._stop is not None
+        engine = _Engine(self._settings, self._clock, gateway, self._telemetry)
+        self._reflectors = await engine.sources()
+        stopped = asyncio.create_task(self._stop.wait(), name="stop")
+        parts = [
+            *(asyncio.create_task(reflector.run(), name="reflector") for reflector in self._reflectors),
+            asyncio.create_task(engine.recorder.run(), name="events"),
+            asyncio.create_task(self._follow(engine), name="engine"),
+        ]
+        try:
+            await asyncio.wait([stopped, *parts], return_when=asyncio.FIRST_COMPLETED)
+            for part in parts:
+                if part.done():
+                    part.result()
+        finally:
+            await engine.wind_down()
+            for task in [stopped, *parts]:
+                task.cancel()
+            await asyncio.gather(stopped, *parts, return_exceptions=True)
+
+    async def _follow(self, engine: _Engine) -> None:
+        await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors))
+        await engine.first_look()
+        workers = asyncio.create_task(engine.workers.run(self._settings.workers), name="workers")
+        gauges = asyncio.create_task(self._gauges(engine), name="gauges")
+        safety = asyncio.create_task(engine.safety_net(), name="safety-net")
+        self.synced = True
+        try:
+            await watches.watch(
+                watches.registry_for(engine.intake, self._login, engine.heard), self._stop_kopf
+            )
+        finally:
+            for task in (gauges, safety):
+                task.cancel()
+            engine.queue.close()
+            await asyncio.gather(workers, gauges, safety, return_exceptions=True)
+
+    def _login(self) -> kopf.ConnectionInfo:
+        found = in_cluster(self._settings.token_dir, self._clock)
+        return kopf.ConnectionInfo(
+            server=found.server,
+            ca_path=str(self._settings.token_dir / "ca.crt"),
+            scheme="Bearer",
+            token=found.token.current(),
+        )
+
+    async def _gauges(self, engine: _Engine) -> None:
+        while True:
+            self._telemetry.queue(engine.queue.depth(), engine.queue.oldest_age())
+            for configuration in engine.store.configurations:
+                self._telemetry.leaves(configuration, engine.store.leaves.states(configuration))
+            await asyncio.sleep(GAUGES_EVERY)
+
+
+class _Engine:
+    """The parts of the engine, wired."""
+
+    def __init__(self, settings: Settings, clock: Clock, gateway: Gateway, telemetry: Telemetry) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._gateway = gateway
+        self.store = Store()
+        self.authorities = Authorities()
+        self.recorder = EventRecorder(gateway, clock, instance=settings.pod_name)
+        self.queue = WorkQueue(max_in_flight=settings.workers, on_throttled=self._throttled)
+        self.timers = Timers(clock, self._fire)
+        self.intake = Intake(self.store, self.queue, self.authorities, self.timers, clock)
+        self.publisher = Publisher(
+            cluster=gateway, store=self.store, authorities=self.authorities, intake=self.intake
+        )
+        self.admissions = AdmissionReconciler(
+            cluster=gateway,
+            authorities=self.authorities,
+            intake=self.intake,
+            clock=clock,
+            parameters=AdmissionParameters(
+                operator_user=settings.username,
+                operator_namespace=settings.namespace,
+                break_glass_group=settings.break_glass_group,
+            ),
+        )
+        self.configurations = ConfigurationReconciler(
+            cluster=gateway,
+            authorities=self.authorities,
+            intake=self.intake,
+            executor=StepExecutor(
+                cluster=gateway,
+                providers=ProviderRegistry(),
+                signing_keys=self.authorities.keys,
+                recorder=self.recorder,
+                clock=clock,
+                operator_namespace=settings.namespace,
+            ),
+            clock=clock,
+            telemetry=telemetry,
+            operator_namespace=settings.namespace,
+        )
+        self.leaves = LeafReconciler(
+            cluster=gateway,
+            store=self.store,
+            authorities=self.authorities,
+            timers=self.timers,
+            clock=clock,
+            telemetry=telemetry,
+            managed=ManagedKeys(gateway, self.store, clock, settings.managed_key_namespaces),
+            operator_namespace=settings.namespace,
+        )
+        self.workers = Workers(
+            queue=self.queue,
+            timers=self.timers,
+            configurations=self.configurations,
+            leaves=self.leaves,
+            publisher=self.publisher,
+            admissions=self.admissions,
+        )
+
+    def heard(self) -> None:
+        """Note that a watch of our own kinds is alive."""
+
+    async def sources(self) -> list[Reflector]:
+        """Return the reflectors to run."""
+        self.publisher.cluster_bundles = await sources.has_cluster_bundles(self._gateway)
+        return sources.reflectors(
+            self._gateway,
+            self._settings,
+            self.intake,
+            self._clock,
+            cluster_bundles=self.publisher.cluster_bundles,
+        )
+
+    async def first_look(self) -> None:
+        """Read the policy and every configuration once, before the first leaf is looked at."""
+        await self.admissions.reconcile()
+        for body in await self._gateway.list(names.CA_CONFIGURATION):
+            name = Meta.of(body).name
+            self.intake.configuration("", body)
+            try:
+                await self.configurations.reconcile(name)
+            except MeshCAError as error:
+                _log.warning("not read at start", extra={"configuration": name, "why": error.message})
+
+    async def safety_net(self) -> None:
+        """Every ten minutes look at every CA object, and drop leaves whose deletion no watch told of."""
+        while True:
+            await asyncio.sleep(SAFETY_NET)
+            for name in tuple(self.store.configurations):
+                self.queue.add(configuration_key(name), Urgency.CONTROL)
+            try:
+                existing = await self._gateway.names(names.LEAF)
+            except MeshCAError as error:
+                _log.warning("leaves could not be listed", extra={"why": error.message})
+                continue
+            for view in self.store.leaves:
+                if existing.get(view.key) != view.meta.uid:
+                    self.intake.leaf_gone(*view.key)
+
+    async def wind_down(self) -> None:
+        """Take nothing new and let what runs end, for a few seconds."""
+        self.queue.close()
+        self.timers.close()
+        try:
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self.queue.drained()
+        except TimeoutError:
+            _log.warning("stopped with work in flight", extra={"items": self.queue.in_flight})
+
+    def _fire(self, key: Key, urgency: Urgency) -> None:
+        if key.kind == LEAF:
+            view = self.store.leaves.get((key.namespace, key.name))
+            if view is not None:
+                self.intake.queue_leaf(view)
+        else:
+            self.queue.add(key, urgency)
+
+    def _throttled(self, key: Key, urgency: Urgency) -> None:
+        self.workers.throttled(key, urgency)

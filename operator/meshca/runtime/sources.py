@@ -1,0 +1,82 @@
+"""What the leader watches besides our own kinds, and which method takes it in.
+
+Decides selectors, so that no more is read than RBAC allows and decisions need: names and labels of
+namespaces and accounts, Secrets of the operator's namespace and of those with managed keys, bundles by
+their name, the one admission policy.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Any
+
+from meshca.api import admission, names
+from meshca.engine.managed import EVERYWHERE
+from meshca.errors import MeshCAError, NotFoundError
+from meshca.kube.watch import Reflector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from meshca.clock import Clock
+    from meshca.config import Settings
+    from meshca.engine.intake import Intake
+    from meshca.kube.gateway import Gateway, WatchEvent
+
+_log = logging.getLogger(__name__)
+
+
+def reflectors(
+    gateway: Gateway, settings: Settings, intake: Intake, clock: Clock, *, cluster_bundles: bool
+) -> list[Reflector]:
+    """Return the reflectors of one leader, not yet running."""
+
+    def reflect(
+        resource: names.Resource,
+        take: Callable[[str, Mapping[str, Any]], None],
+        namespace: str = "",
+        **more: Any,
+    ) -> Reflector:
+        def hand_over(event: WatchEvent) -> None:
+            take(event.type, event.object)
+
+        return Reflector(gateway, resource, namespace, handler=hand_over, clock=clock, **more)
+
+    policy = f"metadata.name={admission.REQUESTER}"
+    found = [
+        reflect(names.NAMESPACE, intake.namespace, metadata_only=True),
+        reflect(names.SERVICE_ACCOUNT, intake.account, metadata_only=True),
+        reflect(names.SECRET, intake.ca_secret, settings.namespace, metadata_only=True),
+        reflect(names.VALIDATING_POLICY, intake.policy, field_selector=policy, metadata_only=True),
+        reflect(names.VALIDATING_BINDING, intake.policy, field_selector=policy, metadata_only=True),
+    ]
+    found += [
+        reflect(names.CONFIG_MAP, intake.bundle, field_selector=f"metadata.name={name}")
+        for name in settings.trust_bundle_names
+    ]
+    managed = settings.managed_key_namespaces
+    found += [
+        reflect(
+            names.SECRET,
+            intake.managed_secret,
+            "" if namespace == EVERYWHERE else namespace,
+            label_selector=f"{names.LABEL_LEAF}=true",
+        )
+        for namespace in managed
+    ]
+    if cluster_bundles:
+        selector = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+        found.append(reflect(names.CLUSTER_TRUST_BUNDLE, intake.bundle, label_selector=selector))
+    return found
+
+
+async def has_cluster_bundles(gateway: Gateway) -> bool:
+    """Tell whether the API server serves ClusterTrustBundles in the version written here."""
+    try:
+        await gateway.list(names.CLUSTER_TRUST_BUNDLE)
+    except NotFoundError:
+        return False
+    except MeshCAError as error:
+        _log.warning("ClusterTrustBundles are not published", extra={"why": error.message})
+        return False
+    return True
