@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from meshca.api.v1alpha1 import conditions
 from meshca.api.v1alpha1.base import Model, StatusModel
-from meshca.api.v1alpha1.identity import DNS_PATTERN, DNS_SENTENCE
 from meshca.api.v1alpha1.scalars import PATTERNS, format_duration
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ STATUS_STRING_LENGTH: Final = 1024
 LENGTH_SLACK: Final = 4
 # Longer strings are PEM, which no message repeats: a rule's error would.
 LONGEST_SPOKEN: Final = 1024
-_SENTENCES: Final = PATTERNS | {DNS_PATTERN: DNS_SENTENCE}
 _KEPT: Final = (
     "type",
     "format",
@@ -161,8 +159,8 @@ def _speak(schema: JSON, pattern: str | None) -> None:
         rules.append(
             {
                 "rule": f"self.matches({raw(pattern)})",
-                "messageExpression": f"'\"' + self + '\" ' + {quoted(_SENTENCES[pattern])}",
-                "message": _SENTENCES[pattern],
+                "messageExpression": f"'\"' + self + '\" ' + {quoted(PATTERNS[pattern])}",
+                "message": PATTERNS[pattern],
             }
         )
     if schema.get("maxLength", LONGEST_SPOKEN + 1) <= LONGEST_SPOKEN:

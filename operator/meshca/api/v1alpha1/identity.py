@@ -13,6 +13,7 @@ from typing import Annotated, Final
 from pydantic import AfterValidator, Field, StringConstraints
 
 from meshca.api.v1alpha1.base import Model
+from meshca.api.v1alpha1.scalars import DNS_PATTERN
 from meshca.api.v1alpha1.selector import Selector
 
 NAMESPACE: Final = "{namespace}"
@@ -21,15 +22,9 @@ CLUSTER_NAME: Final = "{clusterName}"
 DEFAULT_PATH_TEMPLATE: Final = f"/ns/{NAMESPACE}/sa/{SERVICE_ACCOUNT}"
 PATH_MAX_LENGTH: Final = 512
 PATH_PATTERN: Final = r"^(/(\{namespace\}|\{serviceAccount\}|([A-Za-z0-9._-]|\{clusterName\})+))+$"
-_DNS_WORD: Final = r"(\*|([a-z0-9-]|\{namespace\}|\{serviceAccount\}|\{clusterName\})+)"
-DNS_PATTERN: Final = rf"^{_DNS_WORD}(\.{_DNS_WORD})*$"
 PATH_SENTENCE: Final = (
     "is no path template: segments of letters, digits, '.', '-' and '_', each after one '/', neither '.' nor "
     "'..', with {namespace}, {serviceAccount} and {clusterName} for the words that vary"
-)
-DNS_SENTENCE: Final = (
-    "is no DNS pattern: labels of lower-case letters, digits, '-', {namespace}, {serviceAccount} and "
-    "{clusterName}, or '*' for one label, joined by '.'"
 )
 CIDR_SENTENCE: Final = "is no address range such as 10.0.0.0/8 or fd00::/8, with no bits set after the prefix"
 _PATH: Final = re.compile(PATH_PATTERN)

@@ -28,11 +28,15 @@ DNS_LABEL: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN: Final = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 TRUST_DOMAIN: Final = r"^[a-z0-9._-]+$"
 FINGERPRINT: Final = r"^[0-9a-f]{64}$"
+_DNS_WORD: Final = r"(\*|([a-z0-9-]|\{namespace\}|\{serviceAccount\}|\{clusterName\})+)"
+DNS_PATTERN: Final = rf"^{_DNS_WORD}(\.{_DNS_WORD})*$"
 # What a pattern means, to people: "<value> <sentence>". CRDs and InvalidError say the same.
 PATTERNS: Final = {
     DURATION_PATTERN: "is no duration: write hours, minutes and seconds such as 72h, 1h30m or 90s",
     DNS_LABEL: "is no DNS label: lower-case letters and digits, with '-' between them",
     DNS_SUBDOMAIN: "is no DNS name: labels of lower-case letters, digits and '-', joined by '.'",
+    DNS_PATTERN: "is no DNS pattern: labels of lower-case letters, digits, '-', {namespace}, "
+    "{serviceAccount} and {clusterName}, or '*' for one label, joined by '.'",
     TRUST_DOMAIN: "is no trust domain: only lower-case letters, digits, '.', '-' and '_', no scheme or port",
     FINGERPRINT: "is no SHA-256 digest: 64 hex digits in lower case",
 }

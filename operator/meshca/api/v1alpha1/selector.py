@@ -6,7 +6,7 @@ Decides whether labels match. Hand-written because no Kubernetes client for Pyth
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self, assert_never
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -56,6 +56,8 @@ class Requirement(Model):
                 return self.key in labels
             case Operator.DOES_NOT_EXIST:
                 return self.key not in labels
+            case _ as never:
+                assert_never(never)
 
 
 class Selector(Model):
