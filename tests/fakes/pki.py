@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.x509.oid import NameOID
 
 from meshca.pki import issuance, keys
 from meshca.pki.identity import SPIFFEID, PathTemplate, TrustDomain
@@ -18,6 +20,11 @@ from meshca.pki.profile import RootProfile, SignerProfile
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from cryptography.hazmat.primitives.asymmetric.types import (
+        CertificateIssuerPrivateKeyTypes,
+        CertificatePublicKeyTypes,
+    )
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -113,7 +120,86 @@ def authority(text: str = "ECDSA 256", name: str = "") -> Authority:
     return Authority(root, root_key, make_signer(signer_key.public_key(), root, root_key), signer_key)
 
 
-def hash_of(private: PrivateKey) -> hashes.SHA256 | None:
+Replaced = Mapping[type[x509.ExtensionType], tuple[x509.ExtensionType, bool] | None]
+ANY_CA_USAGE = x509.KeyUsage(
+    digital_signature=True,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
+
+def craft(
+    public: CertificatePublicKeyTypes,
+    signer: CertificateIssuerPrivateKeyTypes,
+    extensions: Replaced,
+    *,
+    subject: str = "",
+    issuer: x509.Name | None = None,
+    not_before: datetime = NOW - HOUR,
+    not_after: datetime = NOW + DAY,
+    serial: int = 2**127 + 1,
+    algorithm: hashes.SHA224 | hashes.SHA256 | None = None,
+) -> x509.Certificate:
+    """Make any certificate at all, past every check of ours; an extension that is None is left out."""
+    own = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)] if subject else [])
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(own)
+        .issuer_name(own if issuer is None else issuer)
+        .public_key(public)
+        .serial_number(serial)
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+    )
+    for entry in extensions.values():
+        if entry:
+            builder = builder.add_extension(*entry)
+    return builder.sign(signer, algorithm or hash_of(signer))
+
+
+def imported_root(
+    private: CertificateIssuerPrivateKeyTypes,
+    *,
+    path_length: int | None = None,
+    uris: tuple[str, ...] = (TRUST_DOMAIN.uri,),
+    replace: Replaced | None = None,
+    subject: str = "somebody's root",
+    issuer: x509.Name | None = None,
+    not_before: datetime = NOW - HOUR,
+    not_after: datetime = NOW + 3650 * DAY,
+    algorithm: hashes.SHA224 | hashes.SHA256 | None = None,
+) -> x509.Certificate:
+    """Make a root as a user might bring it along."""
+    public = private.public_key()
+    extensions: dict[type[x509.ExtensionType], tuple[x509.ExtensionType, bool] | None] = {
+        x509.BasicConstraints: (x509.BasicConstraints(ca=True, path_length=path_length), True),
+        x509.KeyUsage: (ANY_CA_USAGE, True),
+        x509.SubjectKeyIdentifier: (x509.SubjectKeyIdentifier.from_public_key(public), False),
+    }
+    if uris:
+        extensions[x509.SubjectAlternativeName] = (
+            x509.SubjectAlternativeName([uri(text) for text in uris]),
+            False,
+        )
+    return craft(
+        public,
+        private,
+        {**extensions, **(replace or {})},
+        subject=subject,
+        issuer=issuer,
+        not_before=not_before,
+        not_after=not_after,
+        algorithm=algorithm,
+    )
+
+
+def hash_of(private: CertificateIssuerPrivateKeyTypes) -> hashes.SHA256 | None:
     """Return the hash a hand-made certificate is signed with."""
     return None if isinstance(private, ed25519.Ed25519PrivateKey) else hashes.SHA256()
 

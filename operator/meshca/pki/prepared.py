@@ -61,11 +61,12 @@ def issue(prepared: Prepared, signer_key: PrivateKey) -> x509.Certificate:
     content = draft.tbs_certificate_bytes
     signature = sign(signer_key, content)
     return x509.load_der_x509_certificate(
-        _tlv(_SEQUENCE, content + _algorithm(draft) + _tlv(_BIT_STRING, b"\x00" + signature))
+        tlv(_SEQUENCE, content + _algorithm(draft) + tlv(_BIT_STRING, b"\x00" + signature))
     )
 
 
-def _tlv(tag: int, content: bytes) -> bytes:
+def tlv(tag: int, content: bytes) -> bytes:
+    """Write one DER element with a low tag number (X.690 sections 8.1 and 10.1)."""
     size = len(content)
     if size < _LONG_FORM:
         return bytes((tag, size)) + content

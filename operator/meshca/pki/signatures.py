@@ -8,17 +8,15 @@ an RSA root may sign the certificate of an ECDSA key and the other way round.
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import SignatureAlgorithmOID as Oid
 
 from meshca.errors import InvalidError
 from meshca.pki.keys import KeyAlgorithm, KeySpec, PrivateKey, PublicKey, generate, spec_of
-
-if TYPE_CHECKING:
-    from cryptography import x509
 
 _ALLOWED: Final = {
     Oid.ECDSA_WITH_SHA256: KeyAlgorithm.ECDSA,
@@ -29,6 +27,7 @@ _ALLOWED: Final = {
     Oid.RSA_WITH_SHA512: KeyAlgorithm.RSA,
     Oid.ED25519: KeyAlgorithm.ED25519,
 }
+_NAMES: Final = {oid: name for name, oid in vars(Oid).items() if isinstance(oid, ObjectIdentifier)}
 _Hash = hashes.SHA256 | hashes.SHA384 | hashes.SHA512
 _RSA_HASH: Final = hashes.SHA256()
 _ECDSA_HASHES: Final[dict[int, _Hash]] = {
@@ -39,13 +38,13 @@ _ECDSA_HASHES: Final[dict[int, _Hash]] = {
 }
 
 
-def check_algorithm(oid: x509.ObjectIdentifier, signer: PublicKey) -> None:
+def check_algorithm(oid: ObjectIdentifier, signer: PublicKey) -> None:
     """Refuse a signature algorithm that is weak, unknown or not of the signer's kind of key.
 
     ``InvalidError`` names the algorithm. RSA-PSS is not on it: nothing in a mesh needs it.
     """
     wanted = _ALLOWED.get(oid)
-    name = getattr(oid, "_name", oid.dotted_string)
+    name = _NAMES.get(oid, oid.dotted_string)
     if wanted is None:
         raise InvalidError(
             f"signature algorithm {name} is not allowed; allowed are ECDSA and RSA (PKCS #1 v1.5)"
