@@ -231,7 +231,7 @@ class Cluster(ABC):
 
         def met(objects: list[JSON]) -> JSON | None:
             for item in objects:
-                for entry in item.get("status", {}).get("conditions", []):
+                for entry in item.get("status", {}).get("conditions") or []:
                     if entry["type"] == condition and entry["status"] == status:
                         return item
             return None

@@ -31,6 +31,12 @@ def full() -> list[JSON]:
 
 @pytest.fixture(scope="session")
 def blank() -> Iterator[Cluster]:
-    """Return a cluster on which every module leaves nothing installed, whatever ``CLUSTER`` says."""
+    """Return a control plane, whatever ``CLUSTER`` says, on which no module leaves a release behind.
+
+    The namespaces that releases are about exist, and stay.
+    """
     with flavours.make("controlplane", "chart") as made:
+        for name in (render.NAMESPACE, "shop", "bank"):
+            made.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+            made.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")
         yield made
