@@ -32,7 +32,7 @@ def registry_for(
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
-    def _login(**_: Any) -> kopf.ConnectionInfo:
+    async def _login(**_: Any) -> kopf.ConnectionInfo:
         return login()
 
     for resource, take in (
@@ -51,7 +51,7 @@ def _hand_over(
     alive: Callable[[], None],
 ) -> None:
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)
-    def _event(event: Mapping[str, Any], **_: Any) -> None:
+    async def _event(event: Mapping[str, Any], **_: Any) -> None:
         alive()
         # The raw object: Kopf's body is a view that costs a lookup for each field.
         take(event["type"] or "", event["object"])
