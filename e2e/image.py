@@ -101,6 +101,7 @@ def main() -> None:
     print(f"{image.reference}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.0f} MB")
 
 
+@functools.cache
 def _base() -> Path:
     """Return a file system with everything but the operator itself, which alone changes often."""
     packages = _apt().packages(_PACKAGES, _PRUNED)

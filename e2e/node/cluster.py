@@ -94,6 +94,13 @@ class NodeCluster(Cluster):
         if "directory" in self.__dict__:
             processes.remove_directory(self.directory)
 
+    def keep(self) -> None:
+        """Let the cluster outlive this process; ``python -m e2e.node DIRECTORY`` ends it then."""
+        self.sandbox.keep()
+        if self._relay:
+            processes.release(self._relay)
+        processes.tell("u", self.directory)
+
     def stop_apiserver(self) -> None:
         """End the API server: it closes its port at once, then waits in vain for its watchers to leave."""
         self.sandbox.end("kube-apiserver", timeout=2)

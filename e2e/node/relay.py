@@ -1,13 +1,14 @@
 """Carries TCP connections from a loopback port of the machine to an address inside the sandbox.
 
 Started as ``python -m e2e.node.relay PORT PID HOST PORT``: listens in the machine's network namespace and
-connects from that of PID, so that kubectl, Helm and tests run unchanged outside. Never looks into
-what it carries.
+connects from that of PID, so that kubectl, Helm and tests run unchanged outside; ends with PID. Never
+looks into what it carries.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 import sys
@@ -30,8 +31,10 @@ async def carry(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> N
         target.transport.abort()
 
 
-async def serve(listener: socket.socket, host: str, port: int) -> None:
-    """Accept connections for ever."""
+async def serve(listener: socket.socket, pid: int, host: str, port: int) -> None:
+    """Accept connections until ``pid`` is gone."""
+    over = asyncio.Event()
+    asyncio.get_running_loop().add_reader(os.pidfd_open(pid), over.set)
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -45,8 +48,8 @@ async def serve(listener: socket.socket, host: str, port: int) -> None:
         far_writer.close()
 
     server = await asyncio.start_server(accepted, sock=listener)
-    async with server:
-        await server.serve_forever()
+    await over.wait()
+    server.close()
 
 
 def main() -> None:
@@ -54,7 +57,7 @@ def main() -> None:
     own, pid, host, port = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
     listener = socket.create_server(("127.0.0.1", own), backlog=128)
     network.enter(pid)
-    asyncio.run(serve(listener, host, port))
+    asyncio.run(serve(listener, pid, host, port))
 
 
 if __name__ == "__main__":

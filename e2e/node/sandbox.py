@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,7 +64,10 @@ class Sandbox:
         """End every process in the sandbox, and remove its control groups."""
         if pid := self.pid:
             os.kill(pid, signal.SIGKILL)
-        self._process.stop()
+            # Its parent ends after it, and it ends after everything else in its namespace.
+            with suppress(TimeoutError):
+                self._process.wait(processes.STOP_SECONDS)
+        self._process.kill()
         groups = cgroups.groups(self.layout.cgroup)
         cgroups.remove(self.layout.cgroup)
         for group in groups:
@@ -79,6 +83,12 @@ class Sandbox:
         except OSError:
             return 0
         return int(struct.unpack("3i", raw)[0])
+
+    def keep(self) -> None:
+        """Let the sandbox outlive this process; ``python -m e2e.node DIRECTORY`` ends it then."""
+        processes.release(self._process)
+        for group in cgroups.groups(self.layout.cgroup):
+            processes.tell("u", group)
 
     def pids(self) -> list[int]:
         """Return the machine's process ids of everything that runs in the sandbox."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -211,17 +210,18 @@ def test_two_clusters_live_side_by_side_and_leave_nothing(node: NodeCluster) -> 
     assert node.sandbox.alive("kubelet")
 
 
-def test_nothing_is_left_when_the_harness_is_killed() -> None:
-    made("check")  # skips where it cannot run
+def begun(what: str) -> subprocess.Popen[str]:
+    """Start a cluster from another process, which then does ``what`` after it said what it has."""
     script = (
         "import sys\n"
         "from e2e.node.cluster import NodeCluster\n"
-        "cluster = NodeCluster('doomed', images=[])\n"
+        "cluster = NodeCluster('other', images=[])\n"
         "cluster.start()\n"
+        f"{what}\n"
         "print(cluster.directory, *cluster.sandbox.pids(), flush=True)\n"
         "sys.stdin.read()\n"
     )
-    child = subprocess.Popen(
+    return subprocess.Popen(
         [sys.executable, "-c", script],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -229,12 +229,43 @@ def test_nothing_is_left_when_the_harness_is_killed() -> None:
         env={**os.environ, "PYTHONPATH": f"{layout.ROOT}{os.pathsep}{layout.ROOT / 'operator'}"},
         start_new_session=True,
     )
-    with child:
-        assert child.stdout is not None
-        name, *numbers = child.stdout.readline().split()
-        assert numbers
-        child.send_signal(signal.SIGKILL)
+
+
+def said(child: subprocess.Popen[str]) -> tuple[Path, list[int]]:
+    """Return the run directory and the processes that another process told us."""
+    assert child.stdout is not None
+    name, *numbers = child.stdout.readline().split()
+    assert numbers
+    return Path(name), [int(number) for number in numbers]
+
+
+def wait_traceless(directory: Path, pids: list[int]) -> None:
     deadline = time.monotonic() + 30
-    while [pid for pid in numbers if not gone(int(pid))] or traces(Path(name)):
-        assert time.monotonic() < deadline, (numbers, traces(Path(name)))
+    while [pid for pid in pids if not gone(pid)] or traces(directory):
+        assert time.monotonic() < deadline, (pids, traces(directory))
         time.sleep(0.1)
+
+
+def test_nothing_is_left_when_the_harness_is_killed(node: NodeCluster) -> None:
+    with begun("") as child:
+        directory, pids = said(child)
+        child.kill()
+    wait_traceless(directory, pids)
+    assert node.sandbox.alive("kubelet")
+
+
+def test_a_kept_cluster_outlives_the_harness_and_ends_by_its_directory(node: NodeCluster) -> None:
+    with begun("cluster.keep()") as child:
+        directory, pids = said(child)
+        child.communicate()
+    assert child.returncode == 0
+    kubeconfig = f"--kubeconfig={directory}/pki/admin.conf"
+    found = subprocess.run(
+        [node.binaries / "kubectl", kubeconfig, "get", "--raw=/readyz"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout == "ok"
+    subprocess.run([sys.executable, "-m", "e2e.node", directory], check=True, cwd=layout.ROOT)
+    wait_traceless(directory, pids)

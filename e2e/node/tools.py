@@ -6,6 +6,7 @@ machine lacks for running a node at all. Never starts any of them.
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -41,6 +42,7 @@ def check() -> None:
         raise CannotRunError("node: control groups cannot be made here")
 
 
+@functools.cache
 def debs() -> Path:
     """Return the directory below which the Debian packages of a node are unpacked."""
     apt = debian.Apt(cache.root() / "apt")
@@ -55,6 +57,7 @@ def debs() -> Path:
     return cache.entry("node-debs", recipe, build)
 
 
+@functools.cache
 def pause() -> oci.Image:
     """Return the image that every Pod's namespaces hang on."""
     recipe = cache.digest(
