@@ -20,7 +20,7 @@ lint: venv ; $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-
 type: venv ; $(BIN)/mypy -p meshca -p e2e && $(BIN)/mypy tests
 unit: venv ; $(BIN)/pytest tests --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS)
 test: venv ; $(BIN)/python -m e2e.suite
-e2e: venv ; $(BIN)/pytest e2e $(ARGS)
+e2e: venv ; $(BIN)/pytest $(or $(PART),e2e) $(ARGS)
 bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)
 crds: venv ; $(BIN)/python -m meshca.api.generate
 demo: venv ; $(BIN)/python -m e2e.demo

@@ -17,7 +17,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from e2e.errors import HarnessError
 
@@ -77,14 +77,21 @@ def say(text: str) -> None:
 
 
 def run(
-    command: Sequence[str], *, label: str, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    command: Sequence[str],
+    *,
+    label: str,
+    cwd: Path | None = None,
+    env: Mapping[str, str] | None = None,
+    quiet: bool = False,
 ) -> str:
     """Run a long command, with a progress line now and then, and return what it printed.
 
-    ``HarnessError`` with the end of its output when it fails.
+    ``quiet`` keeps its error output out of what is returned. ``HarnessError`` with the end of its output
+    when it fails.
     """
-    with tempfile.TemporaryFile("w+") as output, _heartbeat(label):
-        done = subprocess.run(command, cwd=cwd, env=env, stdout=output, stderr=subprocess.STDOUT, check=False)
+    with tempfile.TemporaryFile("w+") as output, _heartbeat(label, output):
+        errors = subprocess.DEVNULL if quiet else subprocess.STDOUT
+        done = subprocess.run(command, cwd=cwd, env=env, stdout=output, stderr=errors, check=False)
         output.seek(0)
         text = output.read()
     if done.returncode:
@@ -106,13 +113,15 @@ def _locked(target: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _heartbeat(label: str) -> Iterator[None]:
+def _heartbeat(label: str, output: IO[str] | None = None) -> Iterator[None]:
+    """Say every while how long it has taken and, if ``output`` grows, how many lines it has."""
     over = threading.Event()
     started = time.monotonic()
 
     def beat() -> None:
         while not over.wait(HEARTBEAT):
-            say(f"{label}: {time.monotonic() - started:.0f} s so far")
+            lines = _lines(output) if output else 0
+            say(f"{label}: {time.monotonic() - started:.0f} s" + (f", {lines} steps so far" if lines else ""))
 
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
@@ -121,3 +130,9 @@ def _heartbeat(label: str) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def _lines(output: IO[str]) -> int:
+    """Count lines without moving the position that the writing process shares with us."""
+    size = os.fstat(output.fileno()).st_size
+    return os.pread(output.fileno(), size, 0).count(b"\n")

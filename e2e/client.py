@@ -189,7 +189,7 @@ class Client:
         server restarted) it starts over. ``TimeoutError`` after ``timeout`` seconds, with the objects'
         last state in its text.
         """
-        collection, query = _selection(path)
+        collection, query = split_path(path)
         deadline = time.monotonic() + timeout
         seen: dict[str, JSON] = {}
         while (left := deadline - time.monotonic()) > 0:
@@ -289,7 +289,7 @@ def _object(text: bytes) -> JSON:
     return value if isinstance(value, dict) else {"value": value}
 
 
-def _selection(path: str) -> tuple[str, dict[str, str]]:
+def split_path(path: str) -> tuple[str, dict[str, str]]:
     """Split an object's path into its collection and a field selector for its name."""
     path, _, text = path.partition("?")
     query = dict(parse_qsl(text))

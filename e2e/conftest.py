@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import os
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e import flavours, installation
+from e2e import binaries, flavours, installation
 from e2e.errors import CannotRunError
 
 if TYPE_CHECKING:
@@ -23,19 +24,22 @@ if TYPE_CHECKING:
     from e2e.installation import Installation
 
 _numbers = itertools.count(1)
+_clusters: list[Cluster] = []
 
 
-def _started(flavour: str, name: str) -> Cluster:
+def _made(flavour: str, name: str) -> Cluster:
     try:
-        return flavours.make(flavour, name)
+        cluster = flavours.make(flavour, name)
     except CannotRunError as error:
         pytest.skip(f"{flavour}: {error}")
+    _clusters.append(cluster)
+    return cluster
 
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Return the cluster of this run (``CLUSTER``, default controlplane), started once."""
-    with _started(flavours.chosen(), "e2e") as made:
+    with _made(flavours.chosen(), "e2e") as made:
         yield made
 
 
@@ -43,7 +47,7 @@ def cluster() -> Iterator[Cluster]:
 def make_cluster() -> Iterator[Callable[[str], Cluster]]:
     """Return a function that starts another cluster of the same flavour; it ends with the test."""
     with ExitStack() as stack:
-        yield lambda name: stack.enter_context(_started(flavours.chosen(), name))
+        yield lambda name: stack.enter_context(_made(flavours.chosen(), name))
 
 
 @pytest.fixture(scope="session")
@@ -67,8 +71,18 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     cluster.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave the node's scenarios out of a run that asks for another version by ``K8S``."""
+    node = Path(__file__).parent / "node"
+    return True if collection_path == node and binaries.version() != binaries.VERSION else None
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Name every flavour that could not run, so that nobody takes silence for success."""
+    if binaries.version() != binaries.VERSION:
+        terminalreporter.write_line(f"Kubernetes {binaries.version()}: control plane only, as asked by K8S")
+    if _clusters and (note := binaries.borrowed(_clusters[0].binaries)):
+        terminalreporter.write_line(f"NOTE: {note}", yellow=True)
     for flavour, reason in flavours.left_out().items():
         terminalreporter.write_line(f"NOT RUN: flavour {flavour}: {reason}", red=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from e2e import cache
+from e2e import binaries, cache
 from e2e.controlplane import ControlPlane
 from e2e.errors import CannotRunError, HarnessError
 from e2e.existing import Existing
@@ -45,6 +45,8 @@ def _make(flavour: str, name: str) -> Cluster:
     if flavour == "controlplane":
         return ControlPlane(name)
     if flavour == "node":
+        if not (binaries.version() == binaries.VERSION or os.environ.get("KUBEBUILDER_ASSETS")):
+            raise CannotRunError(f"of Kubernetes {binaries.version()} only the control plane is built")
         return NodeCluster(name)
     if flavour == "kind":
         return KindCluster(name)

@@ -2,6 +2,8 @@ module meshca.dev/e2e/kubernetes
 
 go 1.26.0
 
+godebug default=go1.26
+
 require (
 	github.com/spf13/cobra v1.10.2
 	go.etcd.io/etcd/server/v3 v3.7.0

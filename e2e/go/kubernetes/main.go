@@ -1,9 +1,9 @@
 // One program for every part of a small Kubernetes cluster. The name it is called by says which part
-// it is, so the parts share one file on disk and one link step.
+// it is, so the parts share one file on disk and one link step. The other files of this folder add
+// parts; a build that cannot have one leaves its file out.
 package main
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -13,38 +13,25 @@ import (
 	"k8s.io/component-base/cli"
 	kubectl "k8s.io/kubectl/pkg/cmd"
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
-	manager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
-	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
-	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
-// programs that are cobra commands; helm adds itself where it is built in.
-var programs = map[string]func() *cobra.Command{
-	"kubectl":                 kubectl.NewDefaultKubectlCommand,
-	"kube-apiserver":          apiserver.NewAPIServerCommand,
-	"kube-controller-manager": manager.NewControllerManagerCommand,
-	"kube-proxy":              proxy.NewProxyCommand,
-	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
-	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+// parts are what this program can be; each returns its exit code.
+var parts = map[string]func() int{
+	"etcd":           func() int { etcdmain.Main(os.Args); return 0 },
+	"kubectl":        command(kubectl.NewDefaultKubectlCommand),
+	"kube-apiserver": command(apiserver.NewAPIServerCommand),
+}
+
+func command(make func() *cobra.Command) func() int {
+	return func() int { return cli.Run(make()) }
 }
 
 func main() {
 	name := filepath.Base(os.Args[0])
-	if name == "etcd" {
-		etcdmain.Main(os.Args)
-		return
-	}
-	if name == "helm" && helm != nil {
-		os.Exit(helm(os.Args[1:]))
-	}
-	program, ok := programs[name]
+	part, ok := parts[name]
 	if !ok {
 		fmt.Fprintf(os.Stderr, "%s: not a part of this program; call it by the name of one\n", name)
 		os.Exit(2)
 	}
-	os.Exit(cli.Run(program()))
+	os.Exit(part())
 }
-
-// helm runs Helm and returns its exit code; nil where it is not built in.
-var helm func(args []string) int

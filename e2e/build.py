@@ -1,0 +1,40 @@
+"""Builds and fetches everything the scenarios need, into the cache; ``make test`` starts it first.
+
+Decides the order only: what is needed soonest comes first. What this machine cannot run is left out with
+a line that says why.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from e2e import binaries, cache, image, tools
+from e2e.errors import CannotRunError, HarnessError
+from e2e.node import tools as node
+
+
+def main() -> int:
+    """Build everything; exit code 1 when something that should have worked did not."""
+    failed = False
+    for name, build in (
+        ("Kubernetes", binaries.assets),
+        ("Helm 3", tools.helm3),
+        ("node tools", node.check),
+        ("node packages", node.debs),
+        ("pause image", node.pause),
+        ("operator image", image.operator),
+    ):
+        try:
+            build()
+        except CannotRunError as error:
+            cache.say(f"{name}: left out: {error}")
+            if build is node.check:
+                break
+        except HarnessError as error:
+            cache.say(f"{name}: FAILED: {error}")
+            failed = True
+    return int(failed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
