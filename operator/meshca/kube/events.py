@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -136,7 +137,8 @@ class EventRecorder:
         namespace = str(metadata.get("namespace") or "default")
         return {
             "metadata": {
-                "generateName": f"{str(metadata.get('name', 'meshca'))[:200]}.",
+                # A name of our own, as client-go does it: generateName may not end in a dot.
+                "name": f"{str(metadata.get('name', 'meshca'))[:230]}.{uuid.uuid4().hex[:16]}",
                 "namespace": namespace,
             },
             "eventTime": micro_time(self._clock.now()),

@@ -1,0 +1,17 @@
+"""All cases of the contract; importing this fills ``harness.CASES``."""
+
+from __future__ import annotations
+
+from tests.contract import cases_apply, cases_kinds, cases_life, cases_reads, cases_writes
+
+MODULES = (cases_writes, cases_apply, cases_reads, cases_life, cases_kinds)
+
+# They wait for seconds on a real clock, and what they show does not depend on sockets.
+SLOW = frozenset(
+    {
+        "a_watch_ends_when_its_time_is_over",
+        "a_quiet_watch_gets_a_bookmark_each_minute",
+        "one_candidate_leads_and_hands_over",
+        "the_first_candidates_do_not_both_lead",
+    }
+)

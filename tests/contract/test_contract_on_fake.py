@@ -1,0 +1,54 @@
+"""The contract on the in-process API server: in memory in virtual time, and over loopback HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from meshca.api.names import NAMESPACE
+from meshca.kube.credentials import Credentials, FixedToken
+from meshca.kube.session import Session
+from tests.contract import cases
+from tests.contract.harness import CASES, GADGET, WIDGET, Contract, crd
+from tests.fakes.apiserver import kinds
+from tests.fakes.apiserver.http import serve
+from tests.fakes.apiserver.server import ApiServer
+from tests.fakes.apiserver.transport import FakeTransport
+
+if TYPE_CHECKING:
+    from meshca.kube.transport import Transport
+
+NAME = "contract-ns"
+
+
+def _server() -> ApiServer:
+    server = ApiServer()
+    server.register(kinds.from_crd(crd(WIDGET)), kinds.from_crd(crd(GADGET)))
+    server.create(NAMESPACE, {"metadata": {"name": NAME}})
+    return server
+
+
+def _contract(server: ApiServer, transport: Transport) -> Contract:
+    async def compact() -> None:
+        server.compact()
+
+    return Contract(transport, NAME, compact)
+
+
+@pytest.mark.looptime
+@pytest.mark.parametrize("name", CASES)
+async def test_in_memory(name: str) -> None:
+    server = _server()
+    await CASES[name](_contract(server, FakeTransport(server)))
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name not in cases.SLOW])
+async def test_over_http(name: str) -> None:
+    server = _server()
+    async with serve(server) as url:
+        session = Session(Credentials(url, None, FixedToken()))
+        try:
+            await CASES[name](_contract(server, session))
+        finally:
+            await session.aclose()

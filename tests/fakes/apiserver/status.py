@@ -1,0 +1,166 @@
+"""Status objects with the codes, reasons and details of the real API server."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from meshca.api.names import Resource
+
+JSON = dict[str, Any]
+
+
+class ApiError(Exception):
+    """An answer that is no success."""
+
+    def __init__(
+        self,
+        code: int,
+        reason: str,
+        message: str,
+        *,
+        details: JSON | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        super().__init__(f"{code} {reason}: {message}")
+        self.code = code
+        self.reason = reason
+        self.message = message
+        self.details = details
+        self.headers = headers or {}
+
+    def body(self) -> JSON:
+        status: JSON = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details is not None:
+            status["details"] = self.details
+        return status
+
+
+class PlainError(Exception):
+    """An answer in text: the path leads nowhere."""
+
+    code = 404
+    text = "404 page not found\n"
+
+
+def qualified(resource: Resource) -> str:
+    return f"{resource.plural}.{resource.group}" if resource.group else resource.plural
+
+
+def _details(resource: Resource, name: str) -> JSON:
+    details: JSON = {"name": name, "kind": resource.plural}
+    if resource.group:
+        details["group"] = resource.group
+    return details
+
+
+def not_found(resource: Resource, name: str) -> ApiError:
+    return ApiError(
+        404, "NotFound", f'{qualified(resource)} "{name}" not found', details=_details(resource, name)
+    )
+
+
+def already_exists(resource: Resource, name: str) -> ApiError:
+    return ApiError(
+        409,
+        "AlreadyExists",
+        f'{qualified(resource)} "{name}" already exists',
+        details=_details(resource, name),
+    )
+
+
+def conflict(resource: Resource, name: str, why: str = "") -> ApiError:
+    text = (
+        why or "the object has been modified; please apply your changes to the latest version and try again"
+    )
+    return ApiError(
+        409,
+        "Conflict",
+        f'Operation cannot be fulfilled on {qualified(resource)} "{name}": {text}',
+        details=_details(resource, name),
+    )
+
+
+def field_conflict(paths: list[str], manager: str) -> ApiError:
+    causes = [
+        {"reason": "FieldManagerConflict", "message": f'conflict with "{manager}"', "field": path}
+        for path in paths
+    ]
+    return ApiError(
+        409,
+        "Conflict",
+        f'Apply failed with {len(paths)} conflict(s): conflicts with "{manager}": {", ".join(paths)}',
+        details={"causes": causes},
+    )
+
+
+def invalid(
+    resource: Resource, name: str, field: str, text: str, reason: str = "FieldValueInvalid"
+) -> ApiError:
+    details = _details(resource, name) | {
+        "kind": resource.kind,
+        "causes": [{"reason": reason, "message": text, "field": field}],
+    }
+    kind = f"{resource.kind}.{resource.group}" if resource.group else resource.kind
+    return ApiError(422, "Invalid", f'{kind} "{name}" is invalid: {field}: {text}', details=details)
+
+
+def forbidden(resource: Resource, name: str, why: str, causes: list[JSON] | None = None) -> ApiError:
+    details = _details(resource, name) | ({"causes": causes} if causes else {})
+    return ApiError(403, "Forbidden", f'{qualified(resource)} "{name}" is forbidden: {why}', details=details)
+
+
+def bad_request(message: str) -> ApiError:
+    return ApiError(400, "BadRequest", message)
+
+
+def unauthorized() -> ApiError:
+    return ApiError(401, "Unauthorized", "Unauthorized")
+
+
+def expired(message: str) -> ApiError:
+    return ApiError(410, "Expired", message)
+
+
+def too_many(seconds: int) -> ApiError:
+    return ApiError(
+        429,
+        "TooManyRequests",
+        "the server has received too many requests and has asked us to try again later",
+        details={"retryAfterSeconds": seconds},
+        headers={"Retry-After": str(seconds)},
+    )
+
+
+def internal(message: str = "Internal error occurred") -> ApiError:
+    return ApiError(500, "InternalError", message)
+
+
+def unavailable(message: str = "the server is currently unable to handle the request") -> ApiError:
+    return ApiError(503, "ServiceUnavailable", message)
+
+
+def unsupported_media(content_type: str) -> ApiError:
+    return ApiError(
+        415,
+        "UnsupportedMediaType",
+        f"the body of the request was in an unknown format ({content_type!r})",
+    )
+
+
+def not_acceptable() -> ApiError:
+    return ApiError(406, "NotAcceptable", "only application/json is served here")
+
+
+def method_not_allowed() -> ApiError:
+    return ApiError(
+        405, "MethodNotAllowed", "the server does not allow this method on the requested resource"
+    )

@@ -1,0 +1,99 @@
+"""Versions, history and watchers: what etcd and the watch cache are to the real server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from meshca.api.names import Resource
+    from tests.fakes.apiserver.fieldsets import Owners
+
+JSON = dict[str, Any]
+Key = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One committed write; ``before`` is None for an ADDED object."""
+
+    version: int
+    type: str
+    resource: Resource
+    item: JSON
+    before: JSON | None
+
+
+class Feed:
+    """Changes of one kind, waiting for one watcher."""
+
+    def __init__(self) -> None:
+        self.changes: deque[Change] = deque()
+        self.ready = asyncio.Event()
+        self.cut = False
+        self.half_line = False
+        self.silent = False
+
+    def put(self, change: Change) -> None:
+        self.changes.append(change)
+        self.ready.set()
+
+    def end(self, *, half_line: bool = False) -> None:
+        self.cut = True
+        self.half_line = half_line
+        self.ready.set()
+
+
+class Store:
+    """Objects are never changed in place: whoever holds one holds a snapshot."""
+
+    def __init__(self) -> None:
+        # Not from 1, so that nobody takes a version for a count.
+        self.version = 4711
+        self.compacted = self.version
+        self.objects: dict[Resource, dict[Key, JSON]] = {}
+        self.owners: dict[str, Owners] = {}
+        self.history: deque[Change] = deque()
+        self.feeds: dict[Resource, list[Feed]] = {}
+        self.listeners: list[Callable[[Change], None]] = []
+
+    def get(self, resource: Resource, key: Key) -> JSON | None:
+        return self.objects.get(resource, {}).get(key)
+
+    def items(self, resource: Resource) -> list[JSON]:
+        found = self.objects.get(resource, {})
+        return [found[key] for key in sorted(found)]
+
+    def commit(self, resource: Resource, type_: str, item: JSON, before: JSON | None) -> JSON:
+        """Make one change durable and tell the watchers; returns the object with its new version."""
+        self.version += 1
+        metadata = item["metadata"] | {"resourceVersion": str(self.version)}
+        item = item | {"metadata": metadata}
+        key = (metadata.get("namespace", ""), metadata["name"])
+        kept = self.objects.setdefault(resource, {})
+        if type_ == "DELETED":
+            del kept[key]
+            self.owners.pop(metadata["uid"], None)
+        else:
+            kept[key] = item
+        change = Change(self.version, type_, resource, item, before)
+        self.history.append(change)
+        for feed in self.feeds.get(resource, ()):
+            feed.put(change)
+        for listener in self.listeners:
+            listener(change)
+        return item
+
+    def since(self, resource: Resource, version: int) -> list[Change]:
+        return [change for change in self.history if change.resource == resource and change.version > version]
+
+    def compact(self) -> None:
+        """Forget all history: older watches and page tokens get 410 from now on."""
+        self.history.clear()
+        # Something must be newer than what a client holds, or nothing would have expired.
+        self.version += 1
+        self.compacted = self.version
