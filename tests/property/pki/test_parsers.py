@@ -46,8 +46,6 @@ WORDS = st.sampled_from(
         "u@",
         "{namespace}",
         "{serviceAccount}",
-    ]
-    + [
         "{clusterName}",
         "{",
         "}",
@@ -55,8 +53,7 @@ WORDS = st.sampled_from(
         "ns",
         "A",
         "ä",
-        "\n",
-        "\u212a",
+        "K",
         "*",
         "-",
         "_",
@@ -74,12 +71,10 @@ PIECES = st.sampled_from(
         "-----",
         "MAMCAQE=",
         "",
-    ]
-    + [
+        "====",
         "-----BEGIN CERTIFICATE REQUEST-----",
         "-----END CERTIFICATE REQUEST-----",
         "Proc-Type: 4",
-        "====",
         "ä",
         " \t",
     ]
@@ -206,11 +201,13 @@ def test_bent_roots(der: bytes) -> None:
 
 @given(text=mutated(KEY_PEM))
 def test_226_bent_private_keys_are_never_quoted(text: bytes) -> None:
+    shown = ""
     try:
         keys.load_private(text)
     except InvalidError as error:
-        body = b"".join(text.splitlines()[1:-1]).decode("latin-1")
-        assert not any(body[at : at + 12] in error.message for at in range(0, max(0, len(body) - 12), 4))
+        shown = error.message
+    body = b"".join(text.splitlines()[1:-1]).decode("latin-1")
+    assert not any(body[at : at + 12] in shown for at in range(0, max(0, len(body) - 12), 4))
 
 
 @given(blocks=st.lists(st.binary(min_size=1, max_size=200), min_size=1, max_size=5))

@@ -94,7 +94,7 @@ def _signed_by_a_stranger() -> str:
     made = craft(
         KEY.public_key(),
         key("ECDSA 256", "stranger"),
-        {found.oid: (found.value, found.critical) for found in root.extensions},  # type: ignore[misc]
+        {found.oid: (found.value, found.critical) for found in root.extensions},
         subject="somebody's root",
     )
     return certificates.to_pem(made)

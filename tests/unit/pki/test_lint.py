@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshca.errors import InvalidError
-from meshca.pki import certificates, issuance, keys, lint
+from meshca.pki import certificates, keys, lint, template
 from meshca.pki.identity import SPIFFEID, TrustDomain
 from meshca.pki.issuer import issuer_of
 from meshca.pki.prepared import tlv
@@ -409,6 +409,6 @@ def test_only_version_3_passes() -> None:
 def test_a_template_that_goes_wrong_is_caught_before_anything_is_signed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(issuance.template, "_LEAF_BASIC", x509.BasicConstraints(ca=True, path_length=None))
+    monkeypatch.setattr(template, "_LEAF_BASIC", x509.BasicConstraints(ca=True, path_length=None))
     with pytest.raises(InvalidError, match="X-05"):
         OURS.leaf()
