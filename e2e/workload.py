@@ -80,12 +80,13 @@ def wait_reason(cluster: Cluster, namespace: str, name: str, reason: str, timeou
 
 def _reason(body: JSON) -> str:
     conditions = body.get("status", {}).get("conditions", [])
-    return next((entry["reason"] for entry in conditions if entry["type"] == "Ready"), "")
+    return next((str(entry["reason"]) for entry in conditions if entry["type"] == "Ready"), "")
 
 
 def ready_message(body: JSON) -> str:
     """Return the message of the Ready condition."""
-    return next(entry["message"] for entry in body["status"]["conditions"] if entry["type"] == "Ready")
+    conditions = body["status"]["conditions"]
+    return next(str(entry["message"]) for entry in conditions if entry["type"] == "Ready")
 
 
 def certificates(pem: str) -> list[x509.Certificate]:

@@ -95,13 +95,9 @@ def test_edited_secret_is_repaired_and_foreign_parts_survive(installed: Installa
         "data": {"tls.key": "bm90IGEga2V5", "extra": "aGVsbG8="},
     }
     cluster.request("PATCH", place, edit)
+    broken = {"bm90IGEga2V5", before["data"]["tls.key"]}
     after = cluster.wait_for(
-        lambda items: next(
-            (i for i in items if i["data"]["tls.key"] not in {"bm90IGEga2V5", before["data"]["tls.key"]}),
-            None,
-        ),
-        place,
-        timeout=15,
+        lambda items: next((i for i in items if i["data"]["tls.key"] not in broken), None), place, timeout=15
     )
     assert after["metadata"]["uid"] == before["metadata"]["uid"]
     assert after["metadata"]["labels"]["team"] == "shop"
