@@ -123,8 +123,15 @@ def test_the_guardian_ends_what_was_not_taken_back(tmp_path: Path) -> None:
         sleeper.stdout.close()
     first, second = (sleeper.pid for sleeper in sleepers)
     told = f"+ {first}\n+ {second}\n- {second}\nd {kept}\nd {removed}\nu {kept}\n"
-    subprocess.run([sys.executable, "-I", "-S", guardian.__file__], input=told, text=True, check=True)
-    assert sleepers[0].wait(10) == -signal.SIGKILL
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", guardian.__file__], stdin=subprocess.PIPE, text=True
+    ) as watching:
+        assert watching.stdin is not None
+        watching.stdin.write(told)
+        watching.stdin.close()
+        # The guardian waits until what it killed is gone, which here we ourselves have to see to.
+        assert sleepers[0].wait(10) == -signal.SIGKILL
+        assert watching.wait(10) == 0
     assert sleepers[1].poll() is None
     assert (kept.exists(), removed.exists()) == (True, False)
     sleepers[1].kill()
