@@ -173,7 +173,9 @@ def _tells_who_asks(parameters: AdmissionParameters) -> JSON:
     )
 
 
-_ON_ROOT: Final = f"request.resource.resource == '{names.CA_ROOT.plural}' && request.subResource == ''"
+# The API server leaves the field out where there is no subresource.
+_ON_STATUS: Final = "has(request.subResource) && request.subResource == 'status'"
+_ON_ROOT: Final = f"request.resource.resource == '{names.CA_ROOT.plural}' && !({_ON_STATUS})"
 _ROOT_CHANGES: Final = f"request.operation == 'UPDATE' && {_ON_ROOT}"
 
 
@@ -209,7 +211,7 @@ def _records(parameters: AdmissionParameters) -> JSON:
 def _status_is_ours() -> JSON:
     """Leave status to the operator, and that of a FederatedCluster to the secondary it stands for."""
     return _deny_unless(
-        "request.subResource != 'status' || "
+        f"!({_ON_STATUS}) || "
         f"(request.resource.resource == '{names.FEDERATED_CLUSTER.plural}' && "
         "request.userInfo.username == oldObject.spec.requester.username)",
         "status is written by the meshca operator only",

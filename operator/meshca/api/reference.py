@@ -97,7 +97,8 @@ def _type(field: JSON) -> str:
         return "time"
     if "enum" in field:
         return " \\| ".join(field["enum"])
-    bounds = [f"{sign} {field[key]}" for key, sign in (("minimum", "≥"), ("maximum", "≤")) if key in field]
+    lowest = ">" if field.get("exclusiveMinimum") else "≥"
+    bounds = [f"{sign} {field[key]}" for key, sign in (("minimum", lowest), ("maximum", "≤")) if key in field]
     return " ".join([kind, *bounds])
 
 

@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 from meshca.api import names
 from meshca.api.schema import quoted, raw
 from meshca.api.v1alpha1.base import Model
-from meshca.api.v1alpha1.caconfiguration import DEFAULT_ROOT_TTL, CAConfiguration
+from meshca.api.v1alpha1.caconfiguration import (
+    DEFAULT_ROOT_TTL,
+    SYSTEM_BUNDLE,
+    SYSTEM_BUNDLE_SENTENCE,
+    CAConfiguration,
+)
 from meshca.api.v1alpha1.caroot import CARoot
 from meshca.api.v1alpha1.federation import FederatedCluster, IntermediateCertificateRequest
 from meshca.api.v1alpha1.identity import (
@@ -261,9 +266,7 @@ _RESERVED_SECRET: Final = rule(
     says=f"'\"' + self + '\" must not start with {names.RESERVED_SECRET_PREFIX}'",
 )
 
-_SYSTEM_CONFIG_MAP: Final = rule(
-    "self != 'kube-root-ca.crt'", "kube-root-ca.crt belongs to Kubernetes: choose another name"
-)
+_SYSTEM_CONFIG_MAP: Final = rule(f"self != '{SYSTEM_BUNDLE}'", SYSTEM_BUNDLE_SENTENCE)
 
 _SHORT_NAME: Final = rule(
     f"self.metadata.name.size() <= {NAME_MAX_LENGTH}",

@@ -140,6 +140,9 @@ def _plain(written: JSON, definitions: JSON) -> JSON:
     kept: JSON = {key: source[key] for key in _KEPT if key in source}
     if source.get("default") not in (None, "", [], {}):
         kept["default"] = source["default"]
+    if "exclusiveMinimum" in source:
+        # Whole numbers only: the API server cuts a bound like 0.01 to 0 where the value has no fraction.
+        kept |= {"minimum": int(source["exclusiveMinimum"]), "exclusiveMinimum": True}
     if kept.get("type") == "integer":
         kept["format"] = _INTEGER_FORMAT
     if kept.get("type") == "array":

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, ClassVar, Final, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from meshca.api import names
 from meshca.api.v1alpha1.base import Model
@@ -40,7 +40,18 @@ DEFAULT_INTERMEDIATE_TTL: Final = timedelta(hours=8760)
 DEFAULT_LEAF_TTL: Final = timedelta(hours=72)
 DEFAULT_TRUST_BUNDLE: Final = "meshca-trust-bundle"
 
+SYSTEM_BUNDLE: Final = "kube-root-ca.crt"
+SYSTEM_BUNDLE_SENTENCE: Final = f"{SYSTEM_BUNDLE} belongs to Kubernetes: choose another name"
+
+
+def _check_bundle_name(name: str) -> str:
+    if name == SYSTEM_BUNDLE:
+        raise ValueError(SYSTEM_BUNDLE_SENTENCE)
+    return name
+
+
 TrustDomain = Annotated[str, StringConstraints(pattern=TRUST_DOMAIN, min_length=1, max_length=255)]
+BundleName = Annotated[ObjectName, AfterValidator(_check_bundle_name)]
 Trigger = Annotated[str, StringConstraints(max_length=253)]
 
 
@@ -164,7 +175,7 @@ class Rotation(Model):
         "cross-certificates, 5m without.",
     )
     reissue_per_second: float = Field(
-        default=50, ge=0.01, le=10000, description="Leaves moved to the new root per second. Default: 50."
+        default=50, gt=0, le=10000, description="Leaves moved to the new root per second. Default: 50."
     )
     deadline: Duration | None = Field(
         default=None,
@@ -176,7 +187,7 @@ class Rotation(Model):
 class TrustBundle(Model):
     """Where the roots are published."""
 
-    config_map_name: ObjectName = Field(
+    config_map_name: BundleName = Field(
         default=DEFAULT_TRUST_BUNDLE,
         description="ConfigMap that holds the roots under the key ca.crt in each selected namespace. "
         "Immutable.",
