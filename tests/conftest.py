@@ -20,6 +20,15 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 _TURNS = 5
 
 
+def pytest_sessionstart() -> None:
+    """Say that no loop is wanted outside of tests.
+
+    looptime asks the policy for one before each test. Before the first asynchronous test the policy would
+    make one up, which nobody closes, and the ResourceWarning would fail the run at its end.
+    """
+    asyncio.set_event_loop(None)
+
+
 @pytest.fixture
 async def _watched_tasks() -> AsyncIterator[None]:
     """Fail when a test leaves a task behind; a few turns of the loop let cancelled ones end."""
