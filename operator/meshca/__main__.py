@@ -1,41 +1,53 @@
-"""The ``meshca-operator`` command.
+"""The command ``meshca-operator``.
 
-Decides the exit code: 0 after a signal, 1 when the Lease was lost or a part broke, 2 when settings are
-wrong. Everything else is in ``runtime``, which is imported late so that ``--version`` and ``--help``
-answer at once.
+Decides exit codes and nothing else: settings, then logging, then ``meshca.runtime``, which is imported
+late so that ``--help``, ``--version`` and a wrong setting answer at once.
+
+Exit codes: 0 asked to stop, 1 the Lease was lost or something broke (start again), 2 the settings are
+wrong (only a person can repair that).
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
-from meshca import logs
+from meshca import __version__, logs
 from meshca.config import Settings
 from meshca.errors import MisconfiguredError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MISCONFIGURED = 2
+STOPPED: Final = 0
+BROKEN: Final = 1
+MISCONFIGURED: Final = 2
+
+_log = logging.getLogger("meshca")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one replica of the operator and return the process's exit code."""
+    """Run the operator until it is told to stop and return its exit code."""
     try:
         settings = Settings.from_args(sys.argv[1:] if argv is None else argv, os.environ)
     except MisconfiguredError as error:
-        print(f"meshca-operator: {error.message}", file=sys.stderr)
+        print(f"meshca-operator: {error}", file=sys.stderr)
         return MISCONFIGURED
+    except SystemExit:  # --help or --version has been answered
+        return STOPPED
     logs.configure(settings.log_format, settings.log_level)
-    from meshca.runtime import run  # noqa: PLC0415  heavy, see above
-
+    _log.info("starting", extra={"version": __version__, "pod": settings.pod_name})
     try:
-        return run(settings)
+        return int(import_module("meshca.runtime").run(settings))
     except MisconfiguredError as error:
-        print(f"meshca-operator: {error.message}", file=sys.stderr)
+        _log.error("cannot run: %s", error)
         return MISCONFIGURED
+    except Exception:  # noqa: BLE001  the last place that can turn a crash into a log line
+        _log.exception("stopped by a failure")
+        return BROKEN
 
 
 if __name__ == "__main__":
