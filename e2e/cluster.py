@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import sys
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
@@ -88,6 +89,9 @@ class Cluster(ABC):
     issues_identities: bool = True
     """Whether ``identity`` can make client certificates for human users."""
 
+    kept: bool = False
+    """Whether it outlives this process (``keep``); leaving the context then ends nothing."""
+
     name: str
     version: str
     """Kubernetes version without the v, e.g. 1.37.2."""
@@ -142,6 +146,16 @@ class Cluster(ABC):
     @abstractmethod
     def operator(self, namespace: str = "meshca-system", deployment: str = "meshca") -> Operator:
         """Return a handle to the operator that Helm installed; starts nothing."""
+
+    def keep(self) -> None:
+        """Let the cluster, and an operator that runs as processes, outlive this process (``KEEP=1``)."""
+        raise HarnessError(f"{self.flavour}: cannot be kept")
+
+    @property
+    def how_to_end(self) -> str:
+        """Return the command that ends a kept cluster."""
+        module = "e2e.node" if self.has_nodes else "e2e.controlplane"
+        return f"{sys.executable} -m {module} {self.directory}"
 
     # --- the same everywhere --------------------------------------------------------------------
 
@@ -313,4 +327,5 @@ class Cluster(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        if not self.kept:
+            self.stop()

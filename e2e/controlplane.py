@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import http.client
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from e2e import audit, binaries, processes
@@ -19,7 +21,6 @@ from e2e.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 START_SECONDS = 90.0
 SERVICE_RANGE = "10.96.0.0/16"
@@ -57,6 +58,7 @@ class ControlPlane(Cluster):
         self.binaries = binaries.build(version) if version else binaries.assets()
         self._identities: dict[str, Path] = {}
         self._processes: dict[str, Process] = {}
+        self._operators: list[OperatorProcesses] = []
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -88,6 +90,9 @@ class ControlPlane(Cluster):
     def stop(self) -> None:
         """End the three processes and remove the run directory."""
         self.close_clients()
+        for operator in self._operators:
+            operator.stop()
+        self._operators.clear()
         for process in reversed(self._processes.values()):
             # Nothing of this cluster is needed any more, so nobody waits for a graceful end.
             process.kill()
@@ -122,10 +127,10 @@ class ControlPlane(Cluster):
             api.wait_until(self._serving, START_SECONDS)
 
     def keep(self) -> None:
-        """Let the cluster outlive this process; its run directory says how to end it."""
-        for process in self._processes.values():
-            processes.release(process)
-        processes.tell("u", self.directory)
+        """Let the servers and the operator's processes outlive us; see ``how_to_end``."""
+        operators = [process for each in self._operators for process in each.keep()]
+        processes.keep(self.directory, [*self._processes.values(), *operators])
+        self.kept = True
 
     def _ready(self) -> bool:
         try:
@@ -162,7 +167,9 @@ class ControlPlane(Cluster):
 
     def operator(self, namespace: str = "meshca-system", deployment: str = "meshca") -> OperatorProcesses:
         """Return the operator as processes of this machine."""
-        return OperatorProcesses(self, namespace, deployment)
+        made = OperatorProcesses(self, namespace, deployment)
+        self._operators.append(made)
+        return made
 
     # --- arguments ------------------------------------------------------------------------------
 
@@ -225,3 +232,9 @@ class ControlPlane(Cluster):
             "--leader-elect=false",
             f"--controllers={','.join(CONTROLLERS)}",
         ]
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2 or not processes.is_kept(Path(sys.argv[1])):
+        sys.exit("usage: python -m e2e.controlplane DIRECTORY (the run directory of a kept cluster)")
+    processes.end_kept(Path(sys.argv[1]))

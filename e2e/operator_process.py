@@ -34,6 +34,8 @@ JSON = dict[str, Any]
 
 TOKEN_SECONDS = 3607
 """What a kubelet asks for in the default token volume."""
+KEPT_SECONDS = 7 * 24 * 3600
+"""Life of the tokens of a kept operator, which nobody renews."""
 RENEW_AT = 0.8
 """Part of a token's life after which a kubelet renews it."""
 BACKOFF = (0.0, 1.0, 2.0, 4.0, 8.0)
@@ -118,6 +120,15 @@ class OperatorProcesses:
     def kill(self, replica: str) -> None:
         """End one replica without warning; it stays down until ``restart``."""
         self._replicas[replica].end(kill=True, grace=0)
+
+    def keep(self) -> list[Process]:
+        """Return the processes, to be left running: nobody restarts them, their tokens last a week."""
+        self._over.set()
+        running = [replica for replica in self._replicas.values() if replica.process.alive]
+        for replica in running:
+            replica.down.set()
+        self.renew_tokens(KEPT_SECONDS)
+        return [replica.process for replica in running]
 
     def pause(self, replica: str) -> None:
         """Freeze one replica (SIGSTOP), as a stalled machine would."""
@@ -210,17 +221,17 @@ class OperatorProcesses:
         command[0] = shutil.which(command[0], path=environment["PATH"]) or command[0]
         return Replica(name, address, Process(name, command, directory / "log", env=environment), tokens)
 
-    def _write_token(self, tokens: Path, account: str) -> None:
-        token = self._cluster.token(self._namespace, account, seconds=TOKEN_SECONDS)
+    def _write_token(self, tokens: Path, account: str, seconds: int = TOKEN_SECONDS) -> None:
+        token = self._cluster.token(self._namespace, account, seconds=seconds)
         fresh = tokens / ".token"
         fresh.touch(mode=0o600)
         fresh.write_text(token)
         fresh.replace(tokens / "token")
 
-    def renew_tokens(self) -> None:
-        """Replace the token of every replica now."""
+    def renew_tokens(self, seconds: int = TOKEN_SECONDS) -> None:
+        """Replace the token of every replica now by one that lasts ``seconds``."""
         for replica in list(self._replicas.values()):
-            self._write_token(replica.tokens, self._current().service_account)
+            self._write_token(replica.tokens, self._current().service_account, seconds)
 
     def _renew_tokens(self) -> None:
         pause = TOKEN_SECONDS * RENEW_AT

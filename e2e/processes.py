@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import fcntl
 import functools
+import json
 import os
 import secrets
 import shutil
@@ -26,7 +27,7 @@ from e2e import guardian
 from e2e.errors import HarnessError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
 STOP_SECONDS = 15.0
 """How long a program may take to end after SIGTERM."""
@@ -153,10 +154,46 @@ def _end_all() -> None:
 
 
 def release(process: Process) -> None:
-    """Let a process outlive the harness (``KEEP=1``)."""
+    """Let a process outlive the harness."""
     if process in _running:
         _running.remove(process)
     tell("-", process.pid)
+
+
+def keep(directory: Path, kept: Collection[Process]) -> None:
+    """Let processes and their run directory outlive the harness; ``end_kept`` ends them."""
+    pids = [process.pid for process in kept]
+    (directory / _KEPT).write_text(json.dumps({str(pid): _birth(pid) for pid in pids}))
+    for process in kept:
+        release(process)
+    tell("u", directory)
+
+
+def is_kept(directory: Path) -> bool:
+    """Tell whether ``directory`` is that of kept processes."""
+    return (directory / _KEPT).exists()
+
+
+def end_kept(directory: Path) -> None:
+    """End the processes that were kept with a run directory, and remove it."""
+    kept: dict[str, str] = json.loads((directory / _KEPT).read_text())
+    # A process id may belong to somebody else by now.
+    guardian.end({int(pid): None for pid, birth in kept.items() if _birth(int(pid)) == birth})
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+_KEPT = "kept.json"
+
+
+def _birth(pid: int) -> str:
+    """Return when a process was started, in whatever form the system tells; empty when it is gone."""
+    status = Path("/proc", str(pid), "stat")
+    try:
+        return status.read_text().rpartition(")")[2].split()[19]
+    except OSError:
+        asked = ["ps", "-o", "lstart=", "-p", str(pid)]
+        said = subprocess.run(asked, capture_output=True, text=True, check=False)
+        return said.stdout.strip()
 
 
 _telling = threading.Lock()

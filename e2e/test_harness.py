@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -283,6 +284,33 @@ def test_a_killed_harness_leaves_no_process_and_no_file() -> None:
     while Path(directory).exists() or any(_runs(pid) for pid in pids):
         assert time.monotonic() < deadline, "something is still there"
         time.sleep(0.05)
+
+
+KEPT = """
+from e2e.controlplane import ControlPlane
+with ControlPlane("kept") as cluster:
+    cluster.keep()
+    print(cluster.directory, cluster.server, cluster.how_to_end, flush=True)
+"""
+
+
+def test_a_kept_cluster_outlives_the_harness_and_can_be_ended() -> None:
+    root = str(Path(__file__).parents[1])
+    said = subprocess.run([sys.executable, "-c", KEPT], cwd=root, capture_output=True, text=True, check=True)
+    directory, server, *end = said.stdout.split()
+    try:
+        client = Client.from_kubeconfig(Path(directory, "pki", "admin.conf"), dial=dial)
+        assert client.request("GET", "/api/v1/namespaces/default")
+        client.close()
+    finally:
+        subprocess.run(end, cwd=root, check=True)
+    assert not Path(directory).exists()
+    with pytest.raises(ConnectionRefusedError):
+        dial("127.0.0.1", int(server.rpartition(":")[2]), 1)
+
+
+def dial(host: str, port: int, timeout: float) -> socket.socket:
+    return socket.create_connection((host, port), timeout)
 
 
 def test_a_stopped_cluster_can_be_stopped_again_and_started_anew() -> None:

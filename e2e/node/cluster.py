@@ -100,6 +100,7 @@ class NodeCluster(Cluster):
         if self._relay:
             processes.release(self._relay)
         processes.tell("u", self.directory)
+        self.kept = True
 
     def stop_apiserver(self) -> None:
         """End the API server: it closes its port at once, then waits in vain for its watchers to leave."""
