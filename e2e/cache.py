@@ -57,6 +57,9 @@ def entry(name: str, recipe: str, build: Callable[[Path], None]) -> Path:
     with _locked(target):
         if target.is_dir():
             return target
+        # Nobody else builds it now, so these are what a killed build left.
+        for left in target.parent.glob(f".{target.name}.*/"):
+            shutil.rmtree(left, ignore_errors=True)
         work = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
         started = time.monotonic()
         say(f"{name}: building (once; kept in {target})")

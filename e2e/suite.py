@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from e2e import processes
 
 ROOT = Path(__file__).parents[1]
 SECTIONS = (
@@ -68,9 +71,7 @@ def main() -> int:
                 done.append(_awaited(building, started))
             done.append(_run(name, target))
     finally:
-        if building.poll() is None:
-            building.terminate()
-            building.wait()
+        _end(building)
     return report(done, time.monotonic() - started)
 
 
@@ -106,7 +107,17 @@ def verdict(total: Counter[str], *, failed: bool, seconds: float) -> str:
 
 def _background() -> subprocess.Popen[bytes]:
     """Start the builds; their progress lines come between those of the sections."""
-    return subprocess.Popen([sys.executable, "-m", "e2e.build"], cwd=ROOT)
+    building = subprocess.Popen([sys.executable, "-m", "e2e.build"], cwd=ROOT, start_new_session=True)
+    processes.tell("+", building.pid)
+    return building
+
+
+def _end(building: subprocess.Popen[bytes]) -> None:
+    """End the builds, compilers and all, if they still run."""
+    if building.poll() is None:
+        os.killpg(building.pid, signal.SIGTERM)
+        building.wait()
+    processes.tell("-", building.pid)
 
 
 def _awaited(building: subprocess.Popen[bytes], started: float) -> Section:

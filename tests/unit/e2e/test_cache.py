@@ -50,6 +50,15 @@ def test_a_failed_build_leaves_nothing_and_the_next_one_starts_afresh(tmp_path: 
     assert list(cache.entry("thing", "a", lambda _: None).iterdir()) == []
 
 
+def test_what_a_killed_build_left_is_removed_by_the_next_one(tmp_path: Path) -> None:
+    left = tmp_path / "meshca" / ".thing-a.left"
+    other = tmp_path / "meshca" / ".thing-b.busy"
+    for directory in (left, other):
+        directory.mkdir(parents=True)
+    cache.entry("thing", "a", lambda _: None)
+    assert (left.exists(), other.exists()) == (False, True)
+
+
 def test_two_at_once_build_one_entry() -> None:
     built: list[int] = []
     inside = threading.Event()

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections import Counter
 
 import pytest
@@ -64,3 +69,67 @@ def test_a_flavour_that_could_not_run_is_named_in_the_last_lines(capsys: pytest.
 
 def test_a_run_without_any_test_does_not_look_like_success() -> None:
     assert suite.verdict(Counter(), failed=False, seconds=1).startswith("no tests ran in")
+
+
+def test_a_section_is_a_target_of_the_makefile(capsys: pytest.CaptureFixture[str]) -> None:
+    section = suite._run("words", ("help",))
+    assert section.code == 0
+    assert "test" in capsys.readouterr().out
+    assert suite._run("words", ("no-such-target",)).code != 0
+
+
+class Building:
+    """A background build that has not ended until somebody waits for it."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+        self.awaited = False
+
+    def wait(self) -> int:
+        self.awaited = True
+        return self.code
+
+
+def test_what_needs_the_builds_waits_for_them_and_a_failed_build_fails_the_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    building = Building(1)
+    order: list[tuple[str, bool]] = []
+
+    def run(name: str, _: tuple[str, ...]) -> Section:
+        order.append((name, building.awaited))
+        return Section(name)
+
+    monkeypatch.setattr(suite, "_background", lambda: building)
+    monkeypatch.setattr(suite, "_end", lambda _: None)
+    monkeypatch.setattr(suite, "_run", run)
+    assert suite.main() == 1
+    assert order == [(name, name in {"control plane", "node"}) for name, _ in suite.SECTIONS]
+    assert "failed sections: builds" in capsys.readouterr().out
+
+
+def test_an_interrupted_run_does_not_leave_the_build_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    # A build whose own child would go on by itself, as a compiler does.
+    script = "import subprocess; subprocess.run(['sleep', '60'])"
+    building = subprocess.Popen([sys.executable, "-c", script], start_new_session=True)
+
+    def interrupt(*_: object) -> Section:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(suite, "_background", lambda: building)
+    monkeypatch.setattr(suite, "_run", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        suite.main()
+    assert building.poll() == -signal.SIGTERM
+    assert _ends(building.pid)
+
+
+def _ends(group: int) -> bool:
+    """Tell whether a process group that was signalled is gone within ten seconds."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return True
+    return False
