@@ -53,7 +53,7 @@ WORDS = st.sampled_from(
         "ns",
         "A",
         "ä",
-        "K",
+        chr(0x212A),
         "*",
         "-",
         "_",
