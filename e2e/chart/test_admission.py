@@ -44,7 +44,14 @@ def test_every_object_passes_the_servers_strict_schema(case: str, server: Cluste
     objects = [item for item in objects if item not in accounts]
     server.apply(accounts)  # for real, because without it a Pod is refused even in a dry run
     try:
-        arguments = ("apply", "--dry-run=server", "--validate=strict", "--filename=-")
+        arguments = (
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename=-",
+        )
         done = server.kubectl(*arguments, input=yaml.safe_dump_all(objects), check=False)
     finally:
         server.kubectl("delete", "--filename=-", input=yaml.safe_dump_all(accounts))
@@ -56,7 +63,14 @@ def test_a_field_that_does_not_exist_is_noticed(server: Cluster, full: list[JSON
     for kind in ("NetworkPolicy", "ServiceMonitor", "PrometheusRule", "PodDisruptionBudget"):
         wrong = copy.deepcopy(one(full, kind))
         wrong["spec"]["nonsense"] = 1
-        arguments = ("apply", "--dry-run=server", "--validate=strict", "--filename=-")
+        arguments = (
+            "apply",
+            "--server-side",
+            "--force-conflicts",
+            "--dry-run=server",
+            "--validate=strict",
+            "--filename=-",
+        )
         done = server.kubectl(*arguments, input=yaml.safe_dump(wrong), check=False)
         assert done.returncode != 0, kind
         assert "nonsense" in done.stderr

@@ -205,6 +205,15 @@ def test_roles_for_people_can_be_kept_out_of_the_built_in_ones(
     cluster.wait_for(lambda f: not any(OWN in r["apiGroups"] for r in f[0]["rules"]), path)
 
 
+def test_the_policies_are_what_the_operator_compares_them_with(upgrade: Upgrade) -> None:
+    cluster = upgrade("breakGlassGroup=restorers")
+    trusted = admission.AdmissionParameters(User.account(HOME, "meshca").name, HOME, "restorers")
+    for name in admission.VALIDATING:
+        policy = cluster.request("GET", f"/apis/{ADMISSION}/v1/validatingadmissionpolicies/{name}")
+        binding = cluster.request("GET", f"/apis/{ADMISSION}/v1/validatingadmissionpolicybindings/{name}")
+        assert admission.as_shipped(policy, binding, trusted), name
+
+
 # --- the same asked one by one, of the authoriser itself ------------------------------------------
 
 BUNDLE = "meshca-trust-bundle"

@@ -10,6 +10,7 @@ import yaml
 
 from e2e.chart import render
 from e2e.chart.render import of, one
+from meshca.api import admission
 
 JSON = dict[str, Any]
 ROOT = render.CHART.parents[1]
@@ -249,6 +250,22 @@ def test_managed_keys_reach_as_far_as_asked(namespaces: str, kinds: list[str]) -
     assert len([o for o in objects if o["metadata"]["name"] == "meshca-managed-keys"]) == len(kinds) + bool(
         kinds
     )
+
+
+@pytest.mark.parametrize(
+    ("case", "user", "group"),
+    [
+        ("default", "system:serviceaccount:meshca-system:meshca", "meshca:break-glass"),
+        ("full", "system:serviceaccount:meshca-system:certificate-authority", "example.org/restore"),
+    ],
+)
+def test_the_policies_trust_whom_the_values_name(case: str, user: str, group: str) -> None:
+    objects = render.objects(*render.CASES[case])
+    trusted = admission.AdmissionParameters(user, render.NAMESPACE, group)
+    for name in admission.VALIDATING:
+        policy = one(objects, "ValidatingAdmissionPolicy", name)
+        binding = one(objects, "ValidatingAdmissionPolicyBinding", name)
+        assert admission.as_shipped(policy, binding, trusted), name
 
 
 def test_every_crd_stays_when_the_release_goes(default: list[JSON]) -> None:
