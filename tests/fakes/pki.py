@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import dsa, ed25519
 from cryptography.x509.oid import NameOID
 
 from meshca.pki import issuance, keys
@@ -48,6 +48,12 @@ def key(text: str = "ECDSA 256", name: str = "") -> PrivateKey:
     """Return the one key of this kind and name in this process: RSA keys take long to make."""
     del name
     return keys.generate(spec(text))
+
+
+@cache
+def dsa_key() -> dsa.DSAPrivateKey:
+    """Return a key of a kind that is never allowed; it takes longest of all to make."""
+    return dsa.generate_private_key(2048)
 
 
 @dataclass(frozen=True)

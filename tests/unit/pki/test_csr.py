@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, padding, rsa
 from cryptography.x509.oid import NameOID
 
 from meshca.errors import InvalidError
 from meshca.pki import csr, keys, pem, prepared
 from meshca.pki.csr import parse
 from meshca.pki.keys import CA_KEYS
-from tests.fakes.pki import LEAF_SPECS, authority, key, request, spec, uri
+from tests.fakes.pki import LEAF_SPECS, authority, dsa_key, key, request, spec, uri
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -202,7 +202,7 @@ def test_150_sha_1_is_refused() -> None:
         (lambda: rsa.generate_private_key(3, 2048), "unsafe public exponent"),
         (lambda: ec.generate_private_key(ec.SECP256K1()), "curve secp256k1 is not supported"),
         (lambda: ec.generate_private_key(ec.BrainpoolP256R1()), "curve brainpoolP256r1 is not supported"),
-        (lambda: dsa.generate_private_key(2048), "key algorithm DSA is not supported"),
+        (dsa_key, "key algorithm DSA is not supported"),
         (ed448.Ed448PrivateKey.generate, "key algorithm Ed448 is not supported"),
     ],
     ids=["P-224", "RSA 1024", "exponent 3", "secp256k1", "brainpool", "DSA", "Ed448"],

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshca.errors import InvalidError
@@ -24,6 +24,7 @@ from tests.fakes.pki import (
     TRUST_DOMAIN,
     authority,
     craft,
+    dsa_key,
     imported_root,
     key,
     make_root,
@@ -126,7 +127,7 @@ ROWS: list[tuple[str, Callable[[], str], str]] = [
     ),
     ("expired", lambda: _pem(not_after=NOW), "it has expired at 2030-01-01T12:00:00Z"),
     ("SHA-224", lambda: _pem(algorithm=hashes.SHA224()), "ECDSA_WITH_SHA224 is not allowed"),
-    ("DSA", _of(lambda: dsa.generate_private_key(2048)), "key algorithm DSA is not supported"),
+    ("DSA", _of(dsa_key), "key algorithm DSA is not supported"),
     ("RSA 1024", _of(lambda: rsa.generate_private_key(65537, 1024)), "CA key RSA 1024 is not allowed"),
     ("RSA 2500", _of(lambda: rsa.generate_private_key(65537, 2500)), "CA key RSA 2500 is not allowed"),
     ("exponent 3", _of(lambda: rsa.generate_private_key(3, 2048)), "unsafe public exponent"),

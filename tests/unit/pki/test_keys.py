@@ -8,12 +8,12 @@ import traceback
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa, x25519
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
 
 from meshca.errors import InvalidError
 from meshca.pki import certificates, keys
 from meshca.pki.keys import CA_KEYS, LEAF_KEYS, KeyAlgorithm, KeySpec
-from tests.fakes.pki import CA_SPECS, LEAF_SPECS, authority, craft, key, spec
+from tests.fakes.pki import CA_SPECS, LEAF_SPECS, authority, craft, dsa_key, key, spec
 
 PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -125,7 +125,7 @@ def _rsa_public(exponent: int) -> rsa.RSAPublicKey:
 @pytest.mark.parametrize(
     ("public", "text"),
     [
-        (lambda: dsa.generate_private_key(2048).public_key(), "DSA"),
+        (lambda: dsa_key().public_key(), "DSA"),
         (lambda: ed448.Ed448PrivateKey.generate().public_key(), "Ed448"),
         (lambda: x25519.X25519PrivateKey.generate().public_key(), "X25519"),
         (lambda: ec.generate_private_key(ec.SECP256K1()).public_key(), "secp256k1"),
@@ -210,7 +210,7 @@ def test_a_huge_text_is_refused_before_it_is_parsed() -> None:
 @pytest.mark.parametrize(
     "private",
     [
-        lambda: dsa.generate_private_key(2048),
+        dsa_key,
         x25519.X25519PrivateKey.generate,
         ed448.Ed448PrivateKey.generate,
     ],
@@ -230,7 +230,7 @@ def test_a_key_matches_only_the_certificate_about_it() -> None:
 
 
 def test_no_key_of_ours_matches_a_certificate_of_a_foreign_or_unknown_kind() -> None:
-    foreign = craft(dsa.generate_private_key(2048).public_key(), key(), {})
+    foreign = craft(dsa_key().public_key(), key(), {})
     assert not keys.matches(key(), foreign)
     # An algorithm that the library has never heard of: the last byte of id-ecPublicKey changed.
     known, unknown = bytes.fromhex("06072a8648ce3d0201"), bytes.fromhex("06072a8648ce3d027f")

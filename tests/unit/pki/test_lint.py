@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshca.errors import InvalidError
@@ -25,6 +24,7 @@ from tests.fakes.pki import (
     TRUST_DOMAIN,
     authority,
     craft,
+    dsa_key,
     imported_root,
     key,
     uri,
@@ -283,7 +283,7 @@ def test_a_root_with_a_wrong_field_fails(changes: dict[str, Any], finding: str) 
 
 def test_a_root_of_a_key_that_no_ca_may_have_fails() -> None:
     with pytest.raises(InvalidError, match="DSA is not supported"):
-        lint.lint_root(imported_root(dsa.generate_private_key(2048)), trust_domain=TRUST_DOMAIN)
+        lint.lint_root(imported_root(dsa_key()), trust_domain=TRUST_DOMAIN)
 
 
 def _ca(public: keys.PublicKey, extensions: dict[Any, Any], **changes: Any) -> x509.Certificate:

@@ -1,0 +1,3 @@
+module meshca.dev/e2e/verify
+
+go 1.26
