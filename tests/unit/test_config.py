@@ -145,6 +145,12 @@ def test_help_and_version_need_no_settings(option: str, capsys: pytest.CaptureFi
 
 
 def test_settings_do_not_change() -> None:
-    settings = Settings.from_args([], REQUIRED)
+    settings = Settings(
+        namespace="meshca-system",
+        pod_name="meshca-0",
+        service_account="meshca",
+        kubernetes_service_host="127.0.0.1",
+        managed_key_namespaces=("shop",),
+    )
     with pytest.raises(ValueError, match="frozen"):
         settings.workers = 3  # type: ignore[misc]

@@ -27,9 +27,6 @@ class Backoff:
         self._failures: dict[Key, int] = {}
         self._random = rng or random.Random()  # noqa: S311  spreads load, protects nothing
 
-    def __len__(self) -> int:
-        return len(self._failures)
-
     def failures(self, key: Key) -> int:
         """Return how often a key failed since it was last forgotten."""
         return self._failures.get(key, 0)

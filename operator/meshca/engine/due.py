@@ -31,9 +31,6 @@ class DueHeap:
     def __len__(self) -> int:
         return len(self._due)
 
-    def __contains__(self, key: object) -> bool:
-        return key in self._due
-
     def due(self, key: Key) -> float | None:
         """Return the due time of a key, or None."""
         return self._due.get(key)

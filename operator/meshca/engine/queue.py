@@ -35,7 +35,7 @@ __all__ = ["Item", "Key", "Urgency", "WorkQueue"]
 THROTTLED_AFTER: Final = 5.0
 """Seconds behind a lane's limit after which the holder is told."""
 _BATCH: Final = 1000
-"""Planned keys that one turn of the loop takes over, a few milliseconds of work."""
+"""Keys that one turn of the loop takes over, a few milliseconds of work."""
 
 
 class WorkQueue:
@@ -212,7 +212,9 @@ class WorkQueue:
             self._arm()
 
     def _tell_throttled(self, now: float) -> None:
-        while self._limited and self._limited[0][0] <= now:
+        for _ in range(_BATCH):
+            if not self._limited or self._limited[0][0] > now:
+                break
             _, entry = self._limited.popleft()
             waits = self._core.queued(entry.key) is entry and self._core.limits(entry.lane).gates_issuing
             if waits and not entry.told and self._on_throttled is not None:

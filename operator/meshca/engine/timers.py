@@ -43,9 +43,11 @@ class Timers:
 
     def set(self, key: Key, due: datetime, urgency: Urgency) -> None:
         """Fire ``key`` once at ``due`` (timezone-aware); replaces what was set for it before."""
-        self._heap.set(key, due.timestamp())
+        timestamp = due.timestamp()
+        self._heap.set(key, timestamp)
         self._urgency[key] = urgency
-        self._arm()
+        if self._heap.next_due() == timestamp:
+            self._arm()
 
     def cancel(self, key: Key) -> None:
         """Forget a key; unknown ones are ignored."""

@@ -348,6 +348,16 @@ async def test_holders_are_told_when_a_limit_appears_or_their_lane_is_learnt_lat
     assert told == [leaf("a"), leaf("b")]
 
 
+async def test_a_whole_fleet_behind_a_limit_is_told() -> None:
+    told: list[Key] = []
+    queue = WorkQueue(max_in_flight=1, on_throttled=lambda key, _: told.append(key))
+    queue.set_limits("default", per_second=0.001)
+    for number in range(2500):
+        queue.add(leaf(str(number)), RENEWAL, "default")
+    await asyncio.sleep(6)
+    assert len(set(told)) == len(told) == 2500
+
+
 async def test_nobody_is_told_when_the_limit_went_away_in_time() -> None:
     told: list[Key] = []
     queue = WorkQueue(max_in_flight=1, on_throttled=lambda key, _: told.append(key))
@@ -452,6 +462,41 @@ async def test_more_workers_than_places_wait_without_spinning() -> None:
         for name in ("b", "c"):
             await asyncio.sleep(1)
             queue.done(leaf(name))
+
+
+async def test_setting_the_same_limits_again_changes_nothing() -> None:
+    queue = WorkQueue(max_in_flight=4)
+    for _ in range(2):
+        queue.set_limits("default", per_second=1)
+        queue.add(leaf("a"), FIRST, "default")
+        queue.add(leaf("b"), FIRST, "default")
+    await take(queue)
+    queue.set_limits("default", per_second=1)
+    assert await take_now(queue) is None
+
+
+async def test_closing_a_queue_that_never_ran_is_fine() -> None:
+    queue = WorkQueue(max_in_flight=1)
+    queue.close()
+    assert await queue.get() is None
+
+
+async def test_tens_of_thousands_of_keys_pass_in_linear_time() -> None:
+    """Anything quadratic would take minutes here."""
+    queue = WorkQueue(max_in_flight=16)
+    keys = [leaf(str(number), f"ns-{number % 500}") for number in range(30_000)]
+    for number, key in enumerate(keys):
+        queue.add(key, FIRST if number % 2 else RENEWAL, "default")
+    for key in keys[::3]:
+        queue.add(key, EXPIRING, "default")
+    assert queue.depth()[EXPIRING] == 10_000
+    assert {item.key for item in await run_all(queue, 30_000)} == set(keys)
+    assert await take_now(queue) is None
+
+
+def test_keys_read_well_in_logs() -> None:
+    assert str(leaf("a")) == "LeafCertificateRequest/shop/a"
+    assert str(CONFIGURATION) == "CAConfiguration/default"
 
 
 async def test_lanes_that_hold_nothing_are_forgotten() -> None:

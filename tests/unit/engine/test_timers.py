@@ -112,9 +112,12 @@ async def test_a_hundred_thousand_entries_use_one_handle_and_all_fire() -> None:
 
 async def test_moving_one_key_for_ever_does_not_grow_the_heap() -> None:
     fired = Fired()
+    fired.timers.set(key("first"), at(1), Urgency.RENEWAL)
     for number in range(10_000):
         fired.timers.set(key("a"), at(10 + number), Urgency.RENEWAL)
     assert len(fired.timers._heap._heap) < 200
+    await asyncio.sleep(50_000)
+    assert [name for _, name, _ in fired.seen] == ["first", "a"]
 
 
 async def test_an_error_in_one_key_does_not_hold_up_the_others() -> None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from prometheus_client import generate_latest
 
+from meshca.engine import telemetry
 from meshca.engine.work import Urgency
 from meshca.server import metrics_doc
 from meshca.server.metrics import Metrics
-
-if TYPE_CHECKING:
-    from meshca.engine.telemetry import Telemetry
 
 END = datetime(2030, 1, 1, tzinfo=UTC)
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
@@ -26,18 +23,18 @@ def shown(metrics: Metrics) -> list[str]:
 
 def test_names_and_labels_are_as_documented() -> None:
     metrics = Metrics()
-    telemetry: Telemetry = metrics
-    telemetry.leaf_issued("default", "csr", 0.02)
-    telemetry.leaf_issued("default", "managed", -1)
-    telemetry.issue_failed("Denied")
-    telemetry.leaves("default", {"Issued": 3})
-    telemetry.root_expiry("default", "abc", END)
-    telemetry.signer_expiry("default", END)
-    telemetry.rotation_phase("default", "Reissue")
-    telemetry.queue({Urgency.FIRST: 7}, 1.5)
-    telemetry.api_write("LeafCertificateRequest", "patch")
-    telemetry.leader(leading=True)
-    telemetry.loop_lag(0.002)
+    told: telemetry.Telemetry = metrics
+    told.leaf_issued("default", "csr", 0.02)
+    told.leaf_issued("default", "managed", -1)
+    told.issue_failed("Denied")
+    told.leaves("default", {"Issued": 3})
+    told.root_expiry("default", "abc", END)
+    told.signer_expiry("default", END)
+    told.rotation_phase("default", "Reissue")
+    told.queue({Urgency.FIRST: 7}, 1.5)
+    told.api_write("LeafCertificateRequest", "patch")
+    told.leader(leading=True)
+    told.loop_lag(0.002)
     lines = shown(metrics)
     for line in [
         'meshca_leaf_issue_duration_seconds_bucket{configuration="default",kind="csr",le="0.025"} 1.0',
@@ -82,6 +79,12 @@ def test_what_is_gone_leaves_no_series_behind() -> None:
     left = [line for line in shown(metrics) if "configuration=" in line]
     assert left
     assert all('configuration="other"' in line for line in left)
+
+
+def test_every_word_of_the_engine_is_understood() -> None:
+    words = {name for name in vars(telemetry.Telemetry) if not name.startswith("_")}
+    assert words <= {name for name in vars(Metrics) if not name.startswith("_")}
+    assert len(words) == 11
 
 
 def test_two_replicas_in_one_process_do_not_share_figures() -> None:

@@ -37,6 +37,8 @@ async def test_the_age_stays_small_while_the_loop_runs_and_is_unknown_outside() 
     await asyncio.sleep(10)
     assert pulse.age() is None
     assert len(lags) == 10
+    pulse._beat()
+    assert pulse.age() is None
 
 
 async def test_a_blocked_loop_is_seen_from_outside_and_reported_afterwards() -> None:
