@@ -7,6 +7,7 @@ for everything once; after it no reader raises anything but what it documents. D
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from cryptography import x509
@@ -153,6 +154,8 @@ def path_length_of(certificate: x509.Certificate) -> int | None:
     return found.value.path_length if found else None
 
 
+# Asked again and again for the same signers, and twice for each leaf that is read.
+@lru_cache(maxsize=1024)
 def facts(certificate: x509.Certificate) -> Facts:
     """Collect the facts of one certificate; ``InvalidError`` when its key is of a kind never used."""
     public = public_key_of(certificate)
