@@ -11,14 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
+import yaml
 
 from e2e.chart import render
 from e2e.chart.access import Right, User, held, may, rights
 from e2e.client import APPLY_PATCH
 from meshca.api import admission
+from meshca.server import smoke
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from e2e.client import Client
     from e2e.cluster import Cluster
@@ -212,6 +215,28 @@ def test_the_policies_are_what_the_operator_compares_them_with(upgrade: Upgrade)
         policy = cluster.request("GET", f"/apis/{ADMISSION}/v1/validatingadmissionpolicies/{name}")
         binding = cluster.request("GET", f"/apis/{ADMISSION}/v1/validatingadmissionpolicybindings/{name}")
         assert admission.as_shipped(policy, binding, trusted), name
+
+
+def test_what_helm_test_runs_as_may_list_one_kind_and_that_is_enough(
+    released: Cluster, default: list[JSON], tmp_path: Path
+) -> None:
+    hooks = [o for o in default if "helm.sh/hook" in o["metadata"].get("annotations", {})]
+    mine = [o for o in hooks if o["kind"] != "Pod"]
+    released.apply(mine)
+    try:
+        token = released.token(HOME, "meshca-test")
+        (tmp_path / "token").write_text(token)
+        (tmp_path / "ca.crt").write_bytes(released.ca_file.read_bytes())
+        account, bystander = released.client(token=token), workload(released, HOME)
+        wanted = rights(OWN, "caconfigurations", ("list",))
+
+        def differences() -> JSON:
+            return {"rights": (held(account, HOME) - held(bystander, HOME)) ^ wanted}
+
+        assert not any(settled(differences).values()), differences()
+        assert "API server answers: 0 caconfigurations" in smoke.check_api(released.server, tmp_path)
+    finally:
+        released.kubectl("delete", "--filename=-", input=yaml.safe_dump_all(mine))
 
 
 # --- the same asked one by one, of the authoriser itself ------------------------------------------
