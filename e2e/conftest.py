@@ -7,6 +7,7 @@ or needs other chart values takes ``make_cluster`` and its own installation.
 from __future__ import annotations
 
 import itertools
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,10 +19,13 @@ from e2e import binaries, flavours, installation
 from e2e.errors import CannotRunError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from e2e.cluster import Cluster
     from e2e.installation import Installation
+
+LOG_LINES = 15
+"""How many of the operator's last log lines are shown with a failed scenario, per replica."""
 
 _numbers = itertools.count(1)
 _clusters: list[Cluster] = []
@@ -75,6 +79,20 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """Leave the node's scenarios out of a run that asks for another version by ``K8S``."""
     node = Path(__file__).parent / "node"
     return True if collection_path == node and binaries.version() != binaries.VERSION else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show with a failure what each replica of the operator logged last."""
+    report = yield
+    installed: Installation | None = getattr(item, "funcargs", {}).get("installed")
+    if report.failed and installed is not None:
+        for replica in installed.operator.replicas:
+            lines = installed.operator.logs(replica)[-LOG_LINES:]
+            report.sections.append((f"log of {replica}", "\n".join(map(json.dumps, lines))))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
