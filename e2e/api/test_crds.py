@@ -264,6 +264,8 @@ def test_a_policy_is_read_back_as_it_was_shipped(api: Cluster, name: str) -> Non
 
 
 def test_the_mutating_policy_is_read_back_as_it_was_shipped(api: Cluster) -> None:
+    if not world.mutates(api):
+        pytest.skip("this API server has no MutatingAdmissionPolicy v1")
     path = f"{ADMISSION}/mutatingadmissionpolicies/{admission.REQUESTER_DEFAULTS}"
     assert api.request("GET", path)["spec"] == admission.mutating_policy()["spec"]
     bindings = path.replace("policies", "policybindings")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -118,9 +119,8 @@ def test_226_a_private_key_sent_by_mistake_is_not_repeated(api: Cluster) -> None
 
 def test_unknown_fields_are_refused_by_kubectl_apply(api: Cluster) -> None:
     body = {"apiVersion": names.API_VERSION, "kind": "CAConfiguration", "metadata": {"name": "unknown"}}
-    done = api.kubectl(
-        "apply", "--filename=-", input=str(body | {"spec": {"leaf": {"tll": "1h"}}}), check=False
-    )
+    text = json.dumps(body | {"spec": {"leaf": {"tll": "1h"}}})
+    done = api.kubectl("apply", "--filename=-", input=text, check=False)
     assert done.returncode != 0
     assert "spec.leaf.tll" in done.stderr
 
@@ -150,7 +150,13 @@ IMMUTABLE: list[tuple[str, Resource, JSON, JSON, list[str]]] = [
     ("kind", names.LEAF, LEAF, {"request": None, "secretName": "x"}, ["spec.request is immutable"]),
     ("account", names.LEAF, LEAF, {"serviceAccountName": "x"}, ["spec.serviceAccountName is immutable"]),
     ("requester", names.LEAF, LEAF, {"requester": "x"}, ["spec.requester is immutable"]),
-    ("requester-gone", names.LEAF, LEAF, {"requester": None}, ["spec.requester is immutable"]),
+    (
+        "requester-gone",
+        names.LEAF,
+        LEAF | {"requester": "x"},
+        {"requester": None},
+        ["spec.requester is immutable"],
+    ),
     ("dns", names.LEAF, LEAF, {"dnsNames": ["a.b", "c.d"]}, ["spec.dnsNames is immutable"]),
     ("ip-new", names.LEAF, LEAF, {"ipAddresses": ["10.0.0.1"]}, ["spec.ipAddresses is immutable"]),
     ("key-new", names.LEAF, MANAGED, {"privateKey": {}}, ["spec.privateKey is immutable"]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def test_an_account_asks_for_itself_and_is_recorded(api: Cluster, place: str) ->
     world.grant(api, account(place, "cart"), place, world.ASK)
     answer = ask(api, place, "own", token=api.token(place, "cart"))
     assert answer.status == 201, answer.body["message"]
-    assert answer.body["spec"]["requester"] == account(place, "cart")
+    assert answer.body["spec"].get("requester") == world.filled(api, account(place, "cart"))
 
 
 def test_an_account_does_not_ask_for_another(api: Cluster, place: str) -> None:
@@ -75,7 +76,7 @@ def test_a_user_who_may_create_tokens_for_an_account_asks_for_that_account_only(
     user(api, f"jane-{place}", place, world.tokens_for("cart"))
     answer = ask(api, place, "granted", identity=f"jane-{place}")
     assert answer.status == 201, answer.body["message"]
-    assert answer.body["spec"]["requester"] == f"jane-{place}"
+    assert answer.body["spec"].get("requester") == world.filled(api, f"jane-{place}")
     assert ask(api, place, "not-granted", "payment", identity=f"jane-{place}").status == 403
 
 
@@ -144,9 +145,9 @@ def test_applying_the_same_manifest_again_changes_nothing(api: Cluster, place: s
     body = managed("again", "cart") | {"metadata": {"name": "again", "namespace": place}}
     api.apply(body)
     api.apply(body)
-    api.kubectl("apply", "--filename=-", input=str(body))
+    api.kubectl("apply", "--filename=-", input=json.dumps(body))
     kept = api.request("GET", path_of(names.LEAF, place, "again"))
-    assert (kept["metadata"]["generation"], kept["spec"]["requester"]) == (1, "admin")
+    assert (kept["metadata"]["generation"], kept["spec"].get("requester")) == (1, world.filled(api, "admin"))
 
 
 @pytest.fixture
@@ -188,6 +189,9 @@ def test_even_without_the_crds_rules_a_changed_spec_needs_the_right(api: Cluster
 @pytest.fixture
 def unfilled(api: Cluster) -> Iterator[None]:
     """Take the mutating policy away for one test, as on an API server that has none."""
+    if not world.mutates(api):
+        yield
+        return
     path = f"{ADMISSION}/mutatingadmissionpolicybindings"
     api.request("DELETE", f"{path}/{admission.REQUESTER_DEFAULTS}")
 
