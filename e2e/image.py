@@ -79,8 +79,11 @@ def reference() -> str:
     return f"{REPOSITORY}:{meshca.__version__}"
 
 
+@functools.cache
 def operator() -> oci.Image:
     """Return the image of the operator in this tree, built now unless the cache has it.
+
+    A process that asks again gets the same one, even if the tree was edited meanwhile.
 
     ``CannotRunError`` where there is no apt; ``HarnessError`` when a step fails.
     """

@@ -62,7 +62,7 @@ class ApiPods:
     def logs(self, replica: str) -> list[JSON]:
         """Return the log lines of one Pod; ``{"text": ...}`` for a line that is no JSON."""
         said = self._cluster.kubectl("logs", "--namespace", self._namespace, replica).stdout
-        return [_parsed(line) for line in said.splitlines() if line]
+        return [parsed(line) for line in said.splitlines() if line]
 
     def get(self, replica: str, path: str) -> tuple[int, str]:
         """Ask the replica's HTTP server through the API server's proxy; status code and text."""
@@ -85,7 +85,8 @@ def _settled(deployment: JSON) -> bool:
     return bool(seen and counts == {deployment["spec"]["replicas"]})
 
 
-def _parsed(line: str) -> JSON:
+def parsed(line: str) -> JSON:
+    """Return a log line as an object; ``{"text": ...}`` if it is none."""
     try:
         value = json.loads(line)
     except ValueError:
