@@ -6,18 +6,21 @@ the cluster.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from e2e.errors import HarnessError
+from meshca.api import names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from e2e.client import Client
     from e2e.cluster import Cluster
 
 JSON = dict[str, Any]
+RBAC: Final = "rbac.authorization.k8s.io"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,3 +88,30 @@ def may(cluster: Cluster, user: User, right: Right, namespace: str = "") -> bool
     spec = {"user": user.name, "groups": list(user.groups), "resourceAttributes": attributes}
     path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
     return bool(cluster.request("POST", path, {"spec": spec})["status"]["allowed"])
+
+
+def bind(role: str, namespace: str, user: str) -> JSON:
+    """Return a RoleBinding that gives a ClusterRole to a user in one namespace."""
+    return {
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": user, "namespace": namespace},
+        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
+    }
+
+
+def wait_for_aggregation(cluster: Cluster, role: str) -> None:
+    """Return once a built-in role holds rights on our kinds."""
+    path = f"/apis/{RBAC}/v1/clusterroles/{role}"
+    cluster.wait_for(
+        lambda found: any(names.GROUP in r["apiGroups"] for f in found for r in f["rules"]), path
+    )
+
+
+def settled(differences: Callable[[], JSON]) -> JSON:
+    """Ask until nothing differs, for 5 seconds: authorisers learn of a new role moments after it is there."""
+    deadline = time.monotonic() + 5
+    while any((found := differences()).values()) and time.monotonic() < deadline:
+        pass
+    return found

@@ -6,7 +6,6 @@ must not be in that list.
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +13,7 @@ import trustme
 import yaml
 
 from e2e.chart import render
-from e2e.chart.access import Right, User, held, may, rights
+from e2e.chart.access import RBAC, Right, User, bind, held, may, rights, settled, wait_for_aggregation
 from e2e.client import APPLY_PATCH
 from meshca.api import admission
 from meshca.server import smoke
@@ -34,7 +33,6 @@ JSON = dict[str, Any]
 HOME = render.NAMESPACE
 SHOP, BANK = "shop", "bank"
 OWN = "meshca.dev"
-RBAC = "rbac.authorization.k8s.io"
 ADMISSION = "admissionregistration.k8s.io"
 READ = ("get", "list", "watch")
 WRITE = ("create", "update", "patch", "delete")
@@ -99,21 +97,6 @@ def upgrade(released: Cluster) -> Iterator[Upgrade]:
         install(released)
 
 
-def bind(role: str, namespace: str, user: str) -> JSON:
-    return {
-        "apiVersion": f"{RBAC}/v1",
-        "kind": "RoleBinding",
-        "metadata": {"name": user, "namespace": namespace},
-        "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": role},
-        "subjects": [{"apiGroup": RBAC, "kind": "User", "name": user}],
-    }
-
-
-def wait_for_aggregation(cluster: Cluster, role: str) -> None:
-    path = f"/apis/{RBAC}/v1/clusterroles/{role}"
-    cluster.wait_for(lambda found: any(OWN in r["apiGroups"] for f in found for r in f["rules"]), path)
-
-
 @pytest.fixture(scope="module")
 def operator(released: Cluster) -> Client:
     return released.client(token=released.token(HOME, "meshca"))
@@ -122,14 +105,6 @@ def operator(released: Cluster) -> Client:
 def workload(cluster: Cluster, namespace: str) -> Client:
     """Return a client of a ServiceAccount that nobody gave anything."""
     return cluster.client(token=cluster.token(namespace, "default"))
-
-
-def settled(differences: Callable[[], JSON]) -> JSON:
-    """Ask until nothing differs, for 5 seconds: authorisers learn of a new role moments after it is there."""
-    deadline = time.monotonic() + 5
-    while any((found := differences()).values()) and time.monotonic() < deadline:
-        pass
-    return found
 
 
 # --- the tables -----------------------------------------------------------------------------------
