@@ -209,7 +209,7 @@ def test_what_the_models_write_as_status_is_stored_unchanged(api: Cluster, kind:
     assert type(status).read(stored["status"]) == status
 
 
-_TIME = "2030-01-01T00:00:00Z"
+_TIME = "2020-01-01T00:00:00Z"
 FULL_STATUS: JSON = world.ready() | {
     "trustDomain": "mesh.example",
     "activeRoot": "default-0123456789",

@@ -27,7 +27,7 @@ BREAK_GLASS: Final = "meshca:break-glass"
 PARAMETERS: Final = AdmissionParameters(OPERATOR, SYSTEM, BREAK_GLASS)
 MEDIC: Final = "medic"
 """An administrator who is in the break-glass group."""
-NOW: Final = "2030-01-01T00:00:00Z"
+NOW: Final = "2020-01-01T00:00:00Z"
 RBAC: Final = "rbac.authorization.k8s.io/v1"
 
 
