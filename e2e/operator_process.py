@@ -41,6 +41,9 @@ RENEW_AT = 0.8
 BACKOFF = (0.0, 1.0, 2.0, 4.0, 8.0)
 """Seconds before each restart of a process that exited; a kubelet's own pauses are ten times longer."""
 
+HOPELESS = 3
+"""How often a replica may end before anybody stops waiting for it to become ready."""
+
 
 class Replica:
     """One process and its token directory, under a name and address that last over restarts."""
@@ -183,10 +186,13 @@ class OperatorProcesses:
     def wait_ready(self, timeout: float = 60.0) -> None:
         """Return once every replica that is meant to run is ready; else ``HarnessError`` with its log."""
         deadline = time.monotonic() + timeout
+        exits = {name: len(replica.exits) for name, replica in self._replicas.items()}
         for name, replica in self._replicas.items():
             while not (replica.down.is_set() or self.ready(name)):
-                if time.monotonic() > deadline:
-                    raise HarnessError(f"{name} not ready in {timeout:g} s\n{replica.process.tail()}")
+                ended = len(replica.exits) - exits[name]
+                if ended >= HOPELESS or time.monotonic() > deadline:
+                    text = f"{name} not ready in {timeout:g} s, ended {ended} times meanwhile"
+                    raise HarnessError(f"{text}\n{replica.process.tail()}")
                 # A probe is asked again and again by its nature; a kubelet does so more seldom.
                 time.sleep(0.05)
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e import stub_operator
-from e2e.errors import ApiError
+from e2e.errors import ApiError, HarnessError
 from e2e.operator_process import OperatorProcesses
 
 if TYPE_CHECKING:
@@ -124,6 +124,19 @@ def test_what_exits_is_started_again_under_the_same_name(stub: OperatorProcesses
     assert stub.pid(replica) != before
     assert stub.exits(replica) == [3]
     assert [line["event"] for line in stub.logs(replica)] == ["started", "started"]
+
+
+def test_nobody_waits_long_for_what_ends_again_and_again(
+    stub: OperatorProcesses, cluster: Cluster, namespace: str
+) -> None:
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/stub"
+    broken = deployment(namespace)
+    broken["spec"]["template"]["spec"]["containers"][0]["command"] = ["python", "-c", "exit('the reason')"]
+    stub.stop()
+    cluster.request("PATCH", path, broken)
+    stub.start()
+    with pytest.raises(HarnessError, match=r"ended 3 times meanwhile\nthe reason"):
+        stub.wait_ready(60)
 
 
 def test_a_killed_replica_stays_down_until_it_is_restarted(stub: OperatorProcesses) -> None:
