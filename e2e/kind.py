@@ -135,9 +135,9 @@ def check(runner: Runner) -> None:
         try:
             said = runner(command)
         except HarnessError as error:
-            raise CannotRunError(f"kind needs {command[0]}: {str(error).splitlines()[0]}") from None
+            raise CannotRunError(str(error).splitlines()[0]) from None
     if not json.loads(said or '""'):
-        raise CannotRunError("kind needs a Docker engine that runs; docker reaches none")
+        raise CannotRunError("docker reaches no engine that runs")
 
 
 def configuration(shared: Path) -> dict[str, Any]:
