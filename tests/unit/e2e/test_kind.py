@@ -153,7 +153,7 @@ def _engine_down(command: Sequence[str]) -> str:
         (_without("kind"), "kind is not on the PATH"),
         (_without("docker"), "docker is not on the PATH"),
         (_engine_down, "docker info: exit 1"),
-        (lambda _: "null", "reaches none"),
+        (lambda _: "null", "no engine that runs"),
     ],
     ids=["no-kind", "no-docker", "engine-down", "no-engine"],
 )
