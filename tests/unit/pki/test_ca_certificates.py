@@ -232,6 +232,15 @@ def test_x_24_a_root_without_room_below_cannot_cross_sign(path_length: int) -> N
         issuance.cross_certificate(NEW.root, issuer_cert=old, issuer_key=OURS.root_key, now=NOW)
 
 
+def test_x_24_path_lengths_with_just_enough_room_are_enough() -> None:
+    old = imported_root(OURS.root_key, path_length=2)
+    new = imported_root(NEW.root_key, path_length=1)
+    crossed = issuance.cross_certificate(new, issuer_cert=old, issuer_key=OURS.root_key, now=NOW)
+    assert certificates.path_length_of(crossed) == 1
+    signer = make_signer(NEW.signer_key.public_key(), new, NEW.root_key)
+    assert chain.verify(signer, [crossed], [old], at=NOW) == [signer, crossed, old]
+
+
 def test_a_new_root_without_a_uri_is_cross_signed_as_it_is() -> None:
     new = imported_root(NEW.root_key, uris=())
     crossed = issuance.cross_certificate(new, issuer_cert=OURS.root, issuer_key=OURS.root_key, now=NOW)

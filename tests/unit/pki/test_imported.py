@@ -63,6 +63,7 @@ def test_033_a_root_of_each_kind_of_key_is_used_as_it_is(text: str) -> None:
         {"path_length": 5},
         {"uris": ()},
         {"not_after": NOW + HOUR},
+        {"not_before": NOW},
         {"replace": {x509.AuthorityKeyIdentifier: None}},
         {
             "replace": {
@@ -73,7 +74,16 @@ def test_033_a_root_of_each_kind_of_key_is_used_as_it_is(text: str) -> None:
             }
         },
     ],
-    ids=["plain", "pathLen 2", "pathLen 5", "no URI", "an hour left", "no AKI", "both usages"],
+    ids=[
+        "plain",
+        "pathLen 2",
+        "pathLen 5",
+        "no URI",
+        "an hour left",
+        "valid from now",
+        "no AKI",
+        "both usages",
+    ],
 )
 def test_a_root_that_peers_accept_is_accepted(changes: dict[str, Any]) -> None:
     certificate, private = _check(_pem(**changes))

@@ -205,6 +205,8 @@ def test_226_an_unreadable_key_is_refused_with_a_text_that_quotes_nothing(pem: o
 def test_a_huge_text_is_refused_before_it_is_parsed() -> None:
     with pytest.raises(InvalidError, match="larger than 32768 bytes"):
         keys.load_private(b"x" * 32769)
+    with pytest.raises(InvalidError, match="is not one unencrypted PEM key"):
+        keys.load_private(b"x" * 32768)
 
 
 @pytest.mark.parametrize(

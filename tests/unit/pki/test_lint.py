@@ -83,6 +83,7 @@ def _lint_leaf(certificate: x509.Certificate, **changes: Any) -> None:
 def test_a_right_leaf_passes_and_so_does_one_with_a_subject_or_plain_extras() -> None:
     _lint_leaf(_leaf())
     _lint_leaf(_leaf({x509.SubjectAlternativeName: (_names(), False)}, subject="web"))
+    _lint_leaf(_leaf(not_after=OURS.signer.not_valid_after_utc))
     _lint_leaf(_leaf({x509.OCSPNoCheck: (x509.OCSPNoCheck(), False)}))
     _lint_leaf(_leaf({x509.KeyUsage: (_usage(key_encipherment=True), True)}))
     _lint_leaf(
@@ -368,6 +369,7 @@ def _cross(extensions: dict[Any, Any] | None = None, **changes: Any) -> x509.Cer
 
 def test_x_31_a_right_cross_certificate_passes() -> None:
     lint.lint_cross(_cross(), ROOT, new_root=NEW_ROOT)
+    lint.lint_cross(_cross(not_after=NEW_ROOT.not_valid_after_utc), ROOT, new_root=NEW_ROOT)
 
 
 @pytest.mark.parametrize(
