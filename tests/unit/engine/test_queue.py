@@ -194,6 +194,47 @@ async def test_one_closed_lane_does_not_hold_up_another() -> None:
     assert [item.lane for item in taken].count("fast") == 3
 
 
+async def test_lanes_take_turns_however_long_one_is() -> None:
+    queue = WorkQueue(max_in_flight=1)
+    for number in range(100):
+        queue.add(leaf(str(number)), FIRST, "long")
+    queue.add(leaf("only"), FIRST, "short")
+    assert leaf("only") in [item.key for item in await run_all(queue, 2)]
+
+
+async def test_renewals_of_one_lane_do_not_pay_for_those_of_another() -> None:
+    queue = WorkQueue(max_in_flight=1)
+    for number in range(200):
+        queue.add(leaf(f"renewal-{number}"), RENEWAL, "calm")
+        queue.add(leaf(f"crash-{number}"), FIRST, "busy")
+        queue.add(leaf(f"healthy-{number}"), RENEWAL, "busy")
+    busy = [item.urgency for item in await run_all(queue, 200) if item.lane == "busy"]
+    assert busy.count(RENEWAL) >= 0.3 * len(busy)
+    assert busy.count(FIRST) > 0.3 * len(busy)
+
+
+async def test_two_lanes_that_open_at_the_same_moment_both_get_a_worker() -> None:
+    queue = WorkQueue(max_in_flight=16)
+    for lane in ("one", "two"):
+        queue.set_limits(lane, per_second=1)
+        for number in range(2):
+            queue.add(leaf(f"{lane}-{number}"), FIRST, lane)
+    await run_all(queue, 2)
+    async with asyncio.TaskGroup() as group:
+        workers = [group.create_task(take(queue)) for _ in range(2)]
+        await asyncio.sleep(1.001)
+        assert all(worker.done() for worker in workers)
+
+
+async def test_146_the_rate_holds_for_workers_that_are_fast() -> None:
+    queue = WorkQueue(max_in_flight=16)
+    queue.set_limits("default", per_second=1)
+    for number in range(4):
+        queue.add(leaf(str(number)), FIRST, "default")
+    await run_all(queue, 4)
+    assert now() == 3
+
+
 async def test_a_raised_limit_takes_effect_at_once() -> None:
     queue = WorkQueue(max_in_flight=16)
     queue.set_limits("default", per_second=0.001)
