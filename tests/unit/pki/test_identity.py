@@ -149,6 +149,13 @@ def test_a_template_gives_each_account_its_path(template: str, path: str) -> Non
     assert found.uri == f"spiffe://example.org{path}"
 
 
+def test_a_template_of_2048_bytes_is_the_longest() -> None:
+    longest = "/{namespace}/{serviceAccount}/".ljust(2048, "a")
+    assert PathTemplate.parse(longest).text == longest
+    with pytest.raises(InvalidError, match="longer than 2048 bytes"):
+        PathTemplate.parse(longest + "a")
+
+
 @pytest.mark.parametrize(
     ("template", "message"),
     [

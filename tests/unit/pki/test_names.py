@@ -138,3 +138,13 @@ def test_a_malformed_network_is_refused(text: str) -> None:
 def test_a_malformed_address_is_refused(text: str) -> None:
     with pytest.raises(InvalidError, match=r"^IP address"):
         parse_address(text)
+
+
+def test_a_name_and_a_pattern_of_253_bytes_are_the_longest() -> None:
+    longest = ".".join(["a" * 62] * 4) + ".b"
+    assert len(longest) == 253
+    assert dns_name(longest) == longest
+    assert DNSPattern.parse(longest).allows(longest, namespace="n", service_account="s", cluster_name="c")
+    for malformed in (dns_name, DNSPattern.parse):
+        with pytest.raises(InvalidError):
+            malformed(longest + "b")
