@@ -385,6 +385,8 @@ async def test_holders_are_told_when_a_limit_appears_or_their_lane_is_learnt_lat
     queue.set_limits("default", concurrent=1)
     queue.add(leaf("b"), FIRST, "default")
     queue.set_limits("default", concurrent=2)
+    queue.set_limits("default")
+    queue.set_limits("default", concurrent=1)
     await asyncio.sleep(60)
     assert told == [leaf("a"), leaf("b")]
 
