@@ -159,3 +159,14 @@ def test_every_rule_has_a_message(kind: type[Object]) -> None:
 
 def test_every_kind_has_its_rules() -> None:
     assert set(RULES_BY_KIND) == set(KINDS)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_object_that_nobody_has_seen_says_so(kind: type[Object]) -> None:
+    assert whole(kind)["properties"]["status"]["default"] == {"observedGeneration": 0}
+
+
+@pytest.mark.parametrize("kind", [LeafCertificateRequest, IntermediateCertificateRequest])
+def test_no_rule_stands_where_an_error_would_repeat_a_request(kind: type[Object]) -> None:
+    request = whole(kind)["properties"]["spec"]["properties"]["request"]
+    assert "x-kubernetes-validations" not in request
