@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 from meshca import __version__, logs
@@ -41,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logs.configure(settings.log_format, settings.log_level)
     _log.info("starting", extra={"version": __version__, "pod": settings.pod_name})
     try:
-        return int(import_module("meshca.runtime").run(settings))
+        from meshca.runtime import run  # noqa: PLC0415  late, as said above
+
+        return run(settings)
     except MisconfiguredError as error:
         _log.error("cannot run: %s", error)
         return MISCONFIGURED
