@@ -60,7 +60,8 @@ class WorkQueue:
         self._limited: deque[tuple[float, Entry]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._idle: asyncio.Future[None] | None = None
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm: asyncio.Handle | None = None
+        self._alarm_at = math.inf
         self._closed = False
 
     def add(self, key: Key, urgency: Urgency, lane: str = "") -> None:
@@ -253,9 +254,10 @@ class WorkQueue:
         if due == math.inf or self._closed:
             return
         if self._alarm is not None:
-            if self._alarm.when() <= due:
+            if self._alarm_at <= due:  # kept here, because uvloop's handles do not always know
                 return
             self._alarm.cancel()
+        self._alarm_at = due
         self._alarm = asyncio.get_running_loop().call_at(due, self._ring)
 
     def _ring(self) -> None:

@@ -36,7 +36,8 @@ class Timers:
         self._fire = fire
         self._heap = DueHeap()
         self._urgency: dict[Key, Urgency] = {}
-        self._handle: asyncio.TimerHandle | None = None
+        self._handle: asyncio.Handle | None = None
+        self._handle_at = 0.0
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -79,9 +80,10 @@ class Timers:
         wait = min(LOOK_AGAIN, max(0.0, due - self._clock.now().timestamp()))
         when = loop.time() + wait
         if self._handle is not None:
-            if self._handle.when() <= when:
+            if self._handle_at <= when:  # kept here, because uvloop's handles do not always know
                 return
             self._handle.cancel()
+        self._handle_at = when
         self._handle = loop.call_at(when, self._look)
 
     def _look(self) -> None:
