@@ -91,7 +91,7 @@ def immutable(kind: type[Object], *fields: str) -> list[JSON]:
         rule(
             f"has(self.{_word(name)}) == has(oldSelf.{_word(name)}) && "
             f"(!has(self.{_word(name)}) || self.{_word(name)} == oldSelf.{_word(name)})",
-            f"spec.{name} is immutable: make a new {kind.__name__}",
+            f"spec.{name} is immutable" + ("" if fields else f": make a new {kind.__name__}"),
             at=f".{name}",
         )
         for name in (fields or aliases)
