@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api.names import FIELD_MANAGER
 from meshca.errors import GoneError, MeshCAError, TransientError, UnknownOutcomeError
+from meshca.kube.addresses import key, object_path, path_of, place
 from meshca.kube.answers import classify, failure
 from meshca.kube.times import ServerTime
 from meshca.kube.transport import Response
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable
+    from collections.abc import AsyncGenerator, Callable, Sequence
 
     from meshca.api.names import Resource
     from meshca.clock import Clock
@@ -52,14 +53,6 @@ class Page:
 
     items: list[JSON]
     resource_version: str
-
-
-def path_of(resource: Resource, namespace: str = "", name: str = "", subresource: str = "") -> str:
-    """Return the unquoted URL path of a collection, an object or a subresource."""
-    root = f"/apis/{resource.group}/{resource.version}" if resource.group else f"/api/{resource.version}"
-    within = f"/namespaces/{namespace}" if namespace and resource.namespaced else ""
-    tail = "".join(f"/{part}" for part in (name, subresource) if part)
-    return f"{root}{within}/{resource.plural}{tail}"
 
 
 def _unfenced() -> float:
@@ -98,35 +91,35 @@ class Gateway:
 
     async def get(self, resource: Resource, name: str, namespace: str = "") -> JSON:
         """Read one object, consistently."""
-        path = _object_path(resource, namespace, name)
-        return _decoded(await self._read(path, {}, _JSON, f"get {resource.kind} {_key(namespace, name)}"))
+        path = object_path(resource, namespace, name)
+        return _decoded(await self._read(path, {}, _JSON, f"get {resource.kind} {key(namespace, name)}"))
 
     async def list(
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
     ) -> list[JSON]:
         """List objects consistently (quorum read), all pages; ``namespace=""`` means everywhere."""
-        selectors = _selectors(label_selector, field_selector)
-        try:
-            return [item async for page in self.pages(resource, namespace, selectors) for item in page.items]
-        except GoneError:
-            # The list outlived the server's history: once more, in one piece.
-            return [
-                item
-                async for page in self.pages(resource, namespace, selectors, page_size=0)
-                for item in page.items
-            ]
+        return [*await self._all(resource, namespace, _selectors(label_selector, field_selector))]
 
     async def names(
         self, resource: Resource, namespace: str = "", *, label_selector: str = ""
     ) -> dict[tuple[str, str], str]:
         """List consistently which objects exist: uid by (namespace, name), without their bodies."""
-        found: dict[tuple[str, str], str] = {}
         selectors = _selectors(label_selector, "")
-        async for page in self.pages(resource, namespace, selectors, metadata_only=True):
-            for item in page.items:
-                metadata = item["metadata"]
-                found[str(metadata.get("namespace", "")), str(metadata["name"])] = str(metadata["uid"])
-        return found
+        found = [
+            item["metadata"] for item in await self._all(resource, namespace, selectors, metadata_only=True)
+        ]
+        return {(str(one.get("namespace", "")), str(one["name"])): str(one["uid"]) for one in found}
+
+    async def _all(
+        self, resource: Resource, namespace: str, selectors: dict[str, str], *, metadata_only: bool = False
+    ) -> Sequence[JSON]:
+        try:
+            pages = self.pages(resource, namespace, selectors, metadata_only=metadata_only)
+            return [item async for page in pages for item in page.items]
+        except GoneError:
+            # The list outlived the server's history: once more, in one piece.
+            pages = self.pages(resource, namespace, selectors, metadata_only=metadata_only, page_size=0)
+            return [item async for page in pages for item in page.items]
 
     async def pages(
         self,
@@ -187,26 +180,26 @@ class Gateway:
 
     async def create(self, resource: Resource, body: JSON) -> JSON:
         """Create; ``AlreadyExistsError`` when the name is taken."""
-        namespace, name = _place(resource, body)
+        namespace, name = place(resource, body)
         return await self._write(
-            resource, "create", "POST", path_of(resource, namespace), _key(namespace, name), body=body
+            resource, "create", "POST", path_of(resource, namespace), key(namespace, name), body=body
         )
 
     async def replace(self, resource: Resource, body: JSON) -> JSON:
         """Replace an object (PUT); ``metadata.resourceVersion`` in the body is the precondition."""
-        namespace, name = _place(resource, body)
-        path = _object_path(resource, namespace, name)
-        return await self._write(resource, "update", "PUT", path, _key(namespace, name), body=body)
+        namespace, name = place(resource, body)
+        path = object_path(resource, namespace, name)
+        return await self._write(resource, "update", "PUT", path, key(namespace, name), body=body)
 
     async def replace_status(self, resource: Resource, body: JSON) -> str:
         """Write ``/status`` (PUT) and return the new resourceVersion; spec may be absent from the body."""
-        namespace, name = _place(resource, body)
+        namespace, name = place(resource, body)
         answer = await self._write(
             resource,
             "update",
             "PUT",
-            _object_path(resource, namespace, name, "status"),
-            _key(namespace, name),
+            object_path(resource, namespace, name, "status"),
+            key(namespace, name),
             body=body,
             accept=f"{_PARTIAL},{_JSON}",
             subresource="status",
@@ -221,8 +214,8 @@ class Gateway:
             resource,
             "patch",
             "PATCH",
-            _object_path(resource, namespace, name, subresource),
-            _key(namespace, name),
+            object_path(resource, namespace, name, subresource),
+            key(namespace, name),
             body=body,
             content_type=_MERGE,
             subresource=subresource,
@@ -231,13 +224,13 @@ class Gateway:
 
     async def apply(self, resource: Resource, body: JSON, *, force: bool = True) -> JSON:
         """Server-side apply as our field manager; ``metadata.uid`` in the body keeps it from re-creating."""
-        namespace, name = _place(resource, body)
+        namespace, name = place(resource, body)
         return await self._write(
             resource,
             "apply",
             "PATCH",
-            _object_path(resource, namespace, name),
-            _key(namespace, name),
+            object_path(resource, namespace, name),
+            key(namespace, name),
             body=body,
             content_type=_APPLY,
             params={"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"},
@@ -252,8 +245,8 @@ class Gateway:
             resource,
             "delete",
             "DELETE",
-            _object_path(resource, namespace, name),
-            _key(namespace, name),
+            object_path(resource, namespace, name),
+            key(namespace, name),
             body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions},
             typed=False,
         )
@@ -273,7 +266,7 @@ class Gateway:
         verb: str,
         method: str,
         path: str,
-        key: str,
+        target: str,
         *,
         body: JSON,
         params: dict[str, str] | None = None,
@@ -283,7 +276,7 @@ class Gateway:
         typed: bool = True,
     ) -> JSON:
         kind = f"{resource.kind}/{subresource}" if subresource else resource.kind
-        what = f"{verb} {kind} {key}"
+        what = f"{verb} {kind} {target}"
         if self._fence() < WRITE_SECONDS:
             raise TransientError(
                 f"{what}: the Lease may be lost before the write ends", reason="LeaseExpiring"
@@ -309,22 +302,6 @@ class Gateway:
         if response.status >= 300:  # noqa: PLR2004  anything but success
             raise failure(response, what, write=write)
         return response
-
-
-def _place(resource: Resource, body: JSON) -> tuple[str, str]:
-    metadata = body["metadata"]
-    return str(metadata.get("namespace", "")) if resource.namespaced else "", str(metadata.get("name", ""))
-
-
-def _key(namespace: str, name: str) -> str:
-    return f"{namespace}/{name}" if namespace else name
-
-
-def _object_path(resource: Resource, namespace: str, name: str, subresource: str = "") -> str:
-    # An empty part would silently address the whole collection, or a cluster-wide one.
-    if not name or "/" in name or (resource.namespaced and not namespace):
-        raise ValueError(f"{resource.kind}: {namespace!r}/{name!r} does not address one object")
-    return path_of(resource, namespace, name, subresource)
 
 
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:

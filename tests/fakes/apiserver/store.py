@@ -39,8 +39,9 @@ class Feed:
         self.silent = False
 
     def put(self, change: Change) -> None:
-        self.changes.append(change)
-        self.ready.set()
+        if not self.cut:
+            self.changes.append(change)
+            self.ready.set()
 
     def end(self, *, half_line: bool = False) -> None:
         self.cut = True

@@ -81,7 +81,8 @@ async def _follow(store: Store, feed: Feed, options: WatchOptions) -> AsyncItera
             if loop.time() >= end:
                 return
             bookmark = loop.time() + BOOKMARK_SECONDS
-            if options.bookmarks and not feed.changes:
+            # A bookmark past a change that this watch was not told would hide it for ever.
+            if options.bookmarks and not feed.changes and not feed.cut:
                 yield _bookmark(store, options)
 
 
