@@ -43,6 +43,8 @@ class Board:
     current: set[str] = field(default_factory=set)
     behind: set[str] = field(default_factory=set)
     refused: dict[str, str] = field(default_factory=dict)
+    complete: bool = False
+    """Whether every place was looked at since the start."""
 
     def note(self, place: str, refusal: str | None) -> bool:
         """Record one place (None = it holds the bundle) and return whether that changed anything."""
@@ -54,7 +56,8 @@ class Board:
         else:
             self.current.discard(place)
             self.refused[place] = refusal
-        return before != (place in self.current, self.refused.get(place))
+        first = self._look_over()
+        return first or before != (place in self.current, self.refused.get(place))
 
     def expect(self, place: str) -> None:
         """Count a place as behind until it is noted."""
@@ -68,7 +71,14 @@ class Board:
         self.current.discard(place)
         self.behind.discard(place)
         self.refused.pop(place, None)
-        return known
+        return self._look_over() or known
+
+    def _look_over(self) -> bool:
+        """Return whether the last place was looked at for the first time just now."""
+        if self.complete or self.behind:
+            return False
+        self.complete = True
+        return True
 
 
 class SigningKeys:

@@ -14,6 +14,7 @@ from meshca.api.v1alpha1.scalars import parse_duration
 from meshca.errors import InvalidError
 from meshca.pki import certificates
 from meshca.planning.ca import Root
+from meshca.planning.secrets import renewal_of
 from meshca.planning.views import Meta, annotations_of, read_time
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ def read_root(body: JSON) -> Root | None:
         facts = certificates.facts(certificate)
     except InvalidError:
         return None
-    renewal = notes.get(names.ANNOTATION_RENEWAL, "0")
     return Root(
         meta=Meta.of(body),
         certificate=certificate,
@@ -46,7 +46,7 @@ def read_root(body: JSON) -> Root | None:
         source=str(spec.get("source", "")),
         key_secret=str(spec.get("keySecretName", "")),
         base=notes.get(names.ANNOTATION_IDENTITY, ""),
-        renewal=int(renewal) if renewal.isdigit() else 0,
+        renewal=renewal_of(notes),
         activated_at=read_time(notes.get(names.ANNOTATION_ACTIVATED_AT, "")),
         rotated_out_at=read_time(notes.get(names.ANNOTATION_ROTATED_OUT_AT, "")),
         prunable_after=read_time(notes.get(names.ANNOTATION_PRUNABLE_AFTER, "")),

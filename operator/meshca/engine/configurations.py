@@ -15,7 +15,7 @@ from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.engine.authorities import BundleWish
 from meshca.engine.castate import read_roots, rival
 from meshca.engine.outcome import Outcome
-from meshca.errors import ConflictError, InvalidError, MisconfiguredError, NotFoundError
+from meshca.errors import ConflictError, ForbiddenError, InvalidError, MisconfiguredError, NotFoundError
 from meshca.pki import chain
 from meshca.planning.authority import Authority
 from meshca.planning.ca import CASnapshot, ImportedPair, Publication
@@ -83,7 +83,7 @@ class ConfigurationReconciler:
                 await self._executor.execute(plan, body)
             except ConflictError as error:
                 _log.info("observing again", extra={"configuration": name, "why": error.message})
-            except (MisconfiguredError, InvalidError) as error:
+            except (MisconfiguredError, InvalidError, ForbiddenError) as error:
                 problem = error.message
         return Outcome(retry=True), None
 
@@ -155,6 +155,7 @@ class ConfigurationReconciler:
             current=len(board.current),
             behind=tuple(sorted(place or CLUSTER_WIDE for place in behind)),
             refused=tuple(sorted((place or CLUSTER_WIDE, why) for place, why in board.refused.items())),
+            complete=board.complete,
         )
 
     def _publish(self, snapshot: CASnapshot, plan: CAPlan) -> None:

@@ -1,12 +1,15 @@
 """What a leaf really holds: facts read from its certificate chain once its signatures were checked.
 
-Decides whether the chain in a status was made by us and is trusted now. Never believes a status field
-beside the chain, because somebody else may have written it.
+Decides whether the chain in a status was made by us, for this request, under a trusted root. Never
+believes a status field beside the chain, because somebody else may have written it.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 
 from meshca.errors import InvalidError
 from meshca.pki import chain
@@ -15,8 +18,6 @@ from meshca.planning.views import IssuedFacts, chain_digest
 
 if TYPE_CHECKING:
     from datetime import datetime
-
-    from cryptography import x509
 
     from meshca.planning.authority import Authority
     from meshca.planning.views import LeafView
@@ -32,10 +33,12 @@ class Verifier:
         """Return what the chain of a view proves, or None when it proves nothing (any more)."""
         try:
             issued = chain.chain_facts(view.chain)
-            root = self._root_of(issued.certificates, authority, now)
+            # An expired leaf was issued, too: what counts is the time when it was of use.
+            at = min(now, issued.leaf.not_after)
+            root = self._root_of(issued.certificates, authority, at)
         except InvalidError:
             return None
-        if len(issued.leaf.uris) != 1:
+        if len(issued.leaf.uris) != 1 or not _is_for(view, issued.certificates[0]):
             return None
         return IssuedFacts(
             digest=view.chain_digest,
@@ -48,17 +51,25 @@ class Verifier:
             not_after=issued.leaf.not_after,
         )
 
-    def _root_of(
-        self, certificates: tuple[x509.Certificate, ...], authority: Authority, now: datetime
-    ) -> str:
+    def _root_of(self, certificates: tuple[x509.Certificate, ...], authority: Authority, at: datetime) -> str:
         signer, others = certificates[1], certificates[2:]
         key = (fingerprint(signer), authority.bundle_digest)
         if key not in self._signers:
-            path = chain.verify(signer, others, authority.trusted, at=now)
+            path = chain.verify(signer, others, authority.trusted, at=at)
             if len(self._signers) > 1000:  # noqa: PLR2004  a bound, not a tuned value
                 self._signers.clear()
             self._signers[key] = fingerprint(path[-1])
         return self._signers[key]
+
+
+def _is_for(view: LeafView, leaf: x509.Certificate) -> bool:
+    """Tell whether a leaf holds the key of the request; always for a managed one, whose key is elsewhere."""
+    if view.spec.managed:
+        return True
+    try:
+        return x509.load_pem_x509_csr(view.spec.request.encode()).public_key() == leaf.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        return False
 
 
 def facts_of_issue(leaf: x509.Certificate, text: str, root: str) -> IssuedFacts:

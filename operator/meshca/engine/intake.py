@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.engine.store import BundleView, NamespaceView
 from meshca.engine.work import Key, Urgency
-from meshca.planning.leaf import is_urgent
+from meshca.planning.leaf import RENEW, is_urgent
 from meshca.planning.secrets import secret_view
 from meshca.planning.views import Meta, labels_of, leaf_view
 
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from meshca.engine.queue import WorkQueue
     from meshca.engine.store import Store
     from meshca.engine.timers import Timers
-    from meshca.planning.leaf import SecretView
     from meshca.planning.views import LeafView
 
 CONFIGURATION = "configuration"
@@ -97,9 +96,11 @@ class Intake:
         if event == DELETED:
             self.leaf_gone(meta.namespace, meta.name)
             return
-        if known is not None and known.meta.resource_version == meta.resource_version:
+        if known is not None and known.meta.uid != meta.uid:
+            known = None
+        if known is not None and _is_old(event, meta.resource_version, known.meta.resource_version):
             return
-        view = leaf_view(body, known if known is not None and known.meta.uid == meta.uid else None)
+        view = leaf_view(body, known)
         self._store.leaves.put(view)
         self.queue_leaf(view)
 
@@ -133,13 +134,17 @@ class Intake:
             self._store.secrets.pop(place, None)
         else:
             view = secret_view(body)
-            if known is not None and known.uid == view.uid and not newer(view.resource_version, known):
+            if (
+                known is not None
+                and known.uid == view.uid
+                and not newer(view.resource_version, known.resource_version)
+            ):
                 return
             self._store.secrets[place] = view
         self._queue_all(self._store.leaves.of_secret(*place))
 
     def namespace(self, event: str, body: Mapping[str, Any]) -> None:
-        """Take in a namespace: its bundles are looked at, and leaves that its labels may concern."""
+        """Take in a namespace: the bundles that it is to hold are looked at."""
         meta = Meta.of(body)
         before = self._store.namespaces.get(meta.name)
         if event == DELETED:
@@ -151,14 +156,18 @@ class Intake:
                 self._queue.add(bundle_key(meta.name, configuration), Urgency.CONTROL)
 
     def account(self, event: str, body: Mapping[str, Any]) -> None:
-        """Take in a ServiceAccount: a new one lets waiting leaves go on."""
+        """Take in a ServiceAccount: a new one lets leaves go on that waited for it."""
         meta = Meta.of(body)
         place = (meta.namespace, meta.name)
         if event == DELETED:
             self._store.accounts.discard(place)
         elif place not in self._store.accounts:
             self._store.accounts.add(place)
-            self._queue_all(view for view in self._store.leaves.of_account(*place) if not view.issued)
+            self._queue_all(
+                view
+                for view in self._store.leaves.of_account(*place)
+                if view.issued is None or view.state == RENEW
+            )
 
     def bundle(self, event: str, body: Mapping[str, Any]) -> None:
         """Take in a bundle ConfigMap or ClusterTrustBundle: every configuration of that name looks at it."""
@@ -181,7 +190,7 @@ class Intake:
         self._queue_all(
             view
             for view in self._store.leaves.of_configuration(configuration)
-            if view.issued is None or view.state == "Renew"
+            if view.issued is None or view.state == RENEW
         )
 
     def bundle_wish(self, wish: BundleWish) -> None:
@@ -214,12 +223,20 @@ class Intake:
             self.queue_leaf(view)
 
 
-def newer(resource_version: str, known: SecretView) -> bool:
-    """Tell whether a version is later than that of a known view; versions count up (KEP-5504)."""
+def newer(resource_version: str, known: str) -> bool:
+    """Tell whether a version is later than a known one; versions count up (KEP-5504)."""
     try:
-        return int(resource_version) > int(known.resource_version)
+        return int(resource_version) > int(known)
     except ValueError:
-        return resource_version != known.resource_version
+        return resource_version != known
+
+
+def _is_old(event: str, resource_version: str, known: str) -> bool:
+    """Tell whether news of an object are older than what was written here, or the same.
+
+    What was listed counts whatever its version, because versions go back when etcd is restored.
+    """
+    return resource_version == known if not event else not newer(resource_version, known)
 
 
 def bundle_view(body: Mapping[str, Any]) -> BundleView:

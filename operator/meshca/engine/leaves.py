@@ -16,20 +16,23 @@ from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.engine.evidence import Verifier, facts_of_issue
 from meshca.engine.intake import leaf_key
+from meshca.engine.observer import LeafObserver
 from meshca.engine.outcome import Outcome
 from meshca.engine.work import Urgency
-from meshca.errors import InvalidError, NotFoundError, TransientError
+from meshca.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    TransientError,
+    UnknownOutcomeError,
+)
 from meshca.pki import issuance, keys
 from meshca.pki.certificates import public_key_of, to_pem
 from meshca.pki.renewal import renew_at
 from meshca.planning.authority import Authority
-from meshca.planning.leaf import (
-    ISSUED,
-    LeafSnapshot,
-    Report,
-    pending_report,
-    plan_leaf,
-)
+from meshca.planning.leaf import HOLDS, LeafSnapshot, plan_leaf, refused
+from meshca.planning.refusals import Refusal
 from meshca.planning.views import leaf_view
 from meshca.providers.builtin import run_key_work
 
@@ -45,12 +48,12 @@ if TYPE_CHECKING:
     from meshca.engine.store import Store
     from meshca.engine.telemetry import LeafKind, Telemetry
     from meshca.engine.timers import Timers
-    from meshca.engine.work import Key
     from meshca.pki.keys import PublicKey
-    from meshca.planning.leaf import Issue
+    from meshca.planning.leaf import Issue, LeafPlan, Report
     from meshca.planning.views import IssuedFacts, LeafView
 
 _log = logging.getLogger(__name__)
+_NOT_READY = frozenset({issuance.SIGNER_TOO_SHORT, issuance.SIGNER_EXPIRED, Reason.SIGNER_NOT_READY})
 JSON = dict[str, Any]
 
 
@@ -76,40 +79,78 @@ class LeafReconciler:
         self._clock = clock
         self._telemetry = telemetry
         self._managed = managed
-        self._operator_namespace = operator_namespace
+        self._observer = LeafObserver(
+            cluster=cluster,
+            store=store,
+            authorities=authorities,
+            clock=clock,
+            managed=managed,
+            operator_namespace=operator_namespace,
+        )
         self._verifier = Verifier()
+        self._stale: set[tuple[str, str]] = set()
 
     async def reconcile(self, namespace: str, name: str) -> Outcome:
         """Look at one request and do what is due."""
-        view = self._store.leaves.get((namespace, name))
+        place = (namespace, name)
+        view = self._store.leaves.get(place)
         if view is None:
+            self._stale.discard(place)
             return Outcome()
-        view = self._verified(view)
-        snapshot = await self._observe(view)
+        if place in self._stale:
+            view = await self._read_again(view)
+            if view is None:
+                return Outcome()
+        try:
+            return await self._pass(self._verified(view))
+        except (ConflictError, UnknownOutcomeError):
+            # Somebody else wrote, or perhaps this did: the watch may not have told yet.
+            self._stale.add(place)
+            raise
+
+    async def _pass(self, view: LeafView) -> Outcome:
+        snapshot = await self._observer.observe(view)
         plan = plan_leaf(snapshot)
-        key = leaf_key(namespace, name)
         if plan.remove:
             await self._remove(view, plan.remove)
-        elif plan.issue is not None:
+            return Outcome()
+        if plan.issue is not None:
             return await self._issue(view, plan.issue, snapshot)
-        elif plan.report is not None:
-            await self._report(view, plan.report, snapshot.now)
-        if plan.due is not None:
-            self._timers.set(key, plan.due, Urgency.RENEWAL)
-        return Outcome(retry=plan.retry)
+        return await self._settle(view, plan)
 
     async def report_rate_limited(self, namespace: str, name: str) -> None:
         """Say once of a waiting first issue that a limit holds it back."""
         view = self._store.leaves.get((namespace, name))
         if view is None or view.issued is not None or view.chain or view.reason:
             return
-        report = pending_report(
-            view,
-            Reason.RATE_LIMITED,
-            f"waiting behind spec.limits of CAConfiguration {view.spec.configuration!r}; nothing to do",
-        )
-        if report is not None:
-            await self._report(view, report, self._clock.now())
+        message = f"waiting behind spec.limits of CAConfiguration {view.spec.configuration!r}; nothing to do"
+        plan = refused(view, Refusal(Reason.RATE_LIMITED, message), self._clock.now())
+        if plan.report is not None:
+            await self._report(view, plan.report, self._clock.now())
+
+    async def _settle(self, view: LeafView, plan: LeafPlan) -> Outcome:
+        """Carry out a plan that issues and removes nothing."""
+        if plan.report is not None:
+            await self._report(view, plan.report, self._clock.now())
+        if plan.due is not None:
+            self._timers.set(leaf_key(*view.key), plan.due, Urgency.RENEWAL)
+        return Outcome(retry=plan.retry)
+
+    async def _refuse(self, view: LeafView, reason: str, message: str) -> Outcome:
+        return await self._settle(view, refused(view, Refusal(reason, message), self._clock.now()))
+
+    async def _read_again(self, view: LeafView) -> LeafView | None:
+        """Read a request whose known version is in doubt; None when it is gone, as the watch will tell."""
+        try:
+            body = await self._cluster.get(names.LEAF, view.meta.name, view.meta.namespace)
+        except NotFoundError:
+            return None
+        found = leaf_view(body, view)
+        if found.meta.uid != view.meta.uid:
+            found = leaf_view(body)
+        self._store.leaves.put(found)
+        self._stale.discard(view.key)
+        return found
 
     def _verified(self, view: LeafView) -> LeafView:
         authority = self._authorities.get(view.spec.configuration)
@@ -122,60 +163,19 @@ class LeafReconciler:
         self._store.leaves.put(view)
         return view
 
-    async def _observe(self, view: LeafView) -> LeafSnapshot:
-        place = (view.meta.namespace, view.spec.secret_name)
-        namespace = self._store.namespaces.get(view.meta.namespace)
-        return LeafSnapshot(
-            now=self._clock.now(),
-            leaf=view,
-            authority=self._authorities.get(view.spec.configuration),
-            admission=self._authorities.admission,
-            namespace_labels=namespace.labels if namespace else {},
-            account_exists=await self._account_exists(view),
-            managed_allowed=self._managed.allowed(view.meta.namespace),
-            operator_namespace=self._operator_namespace,
-            secret=self._store.secrets.get(place) if view.spec.managed else None,
-            older_claim=self._older_claim(view),
-        )
-
-    async def _account_exists(self, view: LeafView) -> bool:
-        place = (view.meta.namespace, view.spec.service_account)
-        if place in self._store.accounts:
-            return True
-        if not view.spec.service_account:
-            return False
-        try:
-            # The watch may be a moment behind a workload that creates both at once.
-            await self._cluster.get(names.SERVICE_ACCOUNT, view.spec.service_account, view.meta.namespace)
-        except (NotFoundError, ValueError):
-            return False
-        return True
-
-    def _older_claim(self, view: LeafView) -> str:
-        if not view.spec.managed:
-            return ""
-        mine = (view.meta.created, view.meta.uid)
-        for other in self._store.leaves.of_secret(view.meta.namespace, view.spec.secret_name):
-            if other.key == view.key or other.meta.created is None or view.meta.created is None:
-                continue
-            if (other.meta.created, other.meta.uid) < mine and not other.meta.deleting:
-                return other.meta.name
-        return ""
-
     async def _issue(self, view: LeafView, issue: Issue, snapshot: LeafSnapshot) -> Outcome:
         authority = snapshot.authority
         assert isinstance(authority, Authority)
-        if issue.request is None:
-            return await self._issue_managed(view, issue, authority)
         try:
+            if issue.request is None:
+                return await self._issue_managed(view, issue, authority)
             leaf = await self._sign(issue.request.public_key, issue, authority)
-        except TransientError as error:
-            return await self._not_now(view, error)
         except InvalidError as error:
-            report = pending_report(view, Reason.INVALID_REQUEST, error.message)
-            if report is not None:
-                await self._report(view, report, snapshot.now)
-            return Outcome(retry=view.issued is not None)
+            return await self._refuse(view, Reason.INVALID_REQUEST, error.message)
+        except TransientError as error:
+            if error.reason not in _NOT_READY:
+                raise
+            return await self._refuse(view, Reason.SIGNER_NOT_READY, error.message)
         text = to_pem(leaf) + authority.chain
         await self._write_issued(view, facts_of_issue(leaf, text, authority.root), text, "csr")
         return Outcome(signed=True)
@@ -184,13 +184,12 @@ class LeafReconciler:
         sign = partial(self._sign, issue=issue, authority=authority)
         try:
             kept = await self._managed.ensure(view, issue, authority, sign)
-        except TransientError as error:
-            return await self._not_now(view, error)
+        except ForbiddenError as error:
+            message = f"the API server refuses Secret {view.spec.secret_name!r}: {error.message}"
+            return await self._refuse(view, Reason.MANAGED_KEYS_NOT_ALLOWED, message)
         if kept.conflict:
-            report = pending_report(view, Reason.SECRET_CONFLICT, kept.conflict)
-            if report is not None:
-                await self._report(view, report, self._clock.now())
-            return Outcome(retry=True, signed=kept.signed)
+            outcome = await self._refuse(view, Reason.SECRET_CONFLICT, kept.conflict)
+            return replace(outcome, signed=kept.signed)
         assert kept.facts is not None
         await self._write_issued(view, kept.facts, kept.text, "managed")
         return Outcome(signed=kept.signed)
@@ -213,19 +212,11 @@ class LeafReconciler:
             ),
         )
 
-    async def _not_now(self, view: LeafView, error: TransientError) -> Outcome:
-        if error.reason in {issuance.SIGNER_TOO_SHORT, issuance.SIGNER_EXPIRED, Reason.SIGNER_NOT_READY}:
-            report = pending_report(view, Reason.SIGNER_NOT_READY, error.message)
-            if report is not None:
-                await self._report(view, report, self._clock.now())
-            return Outcome(retry=True)
-        raise error
-
     async def _write_issued(self, view: LeafView, facts: IssuedFacts, text: str, kind: LeafKind) -> None:
         due = renew_at(view.meta.uid, facts.not_before, facts.not_after)
         status: JSON = {
             "observedGeneration": view.meta.generation,
-            "state": ISSUED,
+            "state": HOLDS.state,
             "certificateChain": text,
             "serialNumber": facts.serial,
             "spiffeID": facts.spiffe_id,
@@ -236,7 +227,7 @@ class LeafReconciler:
         }
         now = self._clock.now()
         written = await self._put_status(view, status, facts, now)
-        plan = plan_leaf(await self._observe(written))
+        plan = plan_leaf(await self._observer.observe(written))
         if plan.due is not None:
             self._timers.set(leaf_key(*view.key), plan.due, Urgency.RENEWAL)
         started = view.meta.created if view.issued is None else view.renew_at
@@ -269,8 +260,7 @@ class LeafReconciler:
             self._telemetry.issue_failed(report.reason)
 
     async def _put_status(self, view: LeafView, status: JSON, facts: IssuedFacts, now: datetime) -> LeafView:
-        report = Report(state=ISSUED, ready=True, reason=Reason.ISSUED, message="the certificate is issued")
-        status["conditions"] = [_ready_condition(view, report, now)]
+        status["conditions"] = [_ready_condition(view, HOLDS, now)]
         metadata = {
             "name": view.meta.name,
             "namespace": view.meta.namespace,
@@ -306,10 +296,6 @@ class LeafReconciler:
         except NotFoundError:
             return
 
-    def forget(self, key: Key) -> None:
-        """Drop what is kept about a request that is gone."""
-        self._timers.cancel(key)
-
 
 def _ready_condition(view: LeafView, report: Report, now: datetime) -> JSON:
     ready = str(report.ready)
@@ -318,7 +304,7 @@ def _ready_condition(view: LeafView, report: Report, now: datetime) -> JSON:
         "type": "Ready",
         "status": ready,
         "reason": str(report.reason),
-        "message": report.message[:4096],
+        "message": report.message,
         "observedGeneration": view.meta.generation,
         "lastTransitionTime": format_time(since),
     }

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.engine.evidence import facts_of_issue, facts_of_text
 from meshca.engine.intake import newer
-from meshca.errors import AlreadyExistsError, InvalidError, NotFoundError
+from meshca.errors import AlreadyExistsError, InvalidError, NotFoundError, UnknownOutcomeError
 from meshca.pki import chain, keys
 from meshca.pki.certificates import load_all, to_pem
-from meshca.planning.leaf import secret_conflict
+from meshca.planning.refusals import secret_conflict
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode, owner_uid, secret_view
 from meshca.planning.views import Meta
 from meshca.providers.builtin import run_key_work
@@ -56,6 +56,7 @@ class ManagedKeys:
         self._store = store
         self._clock = clock
         self._namespaces = frozenset(namespaces)
+        self._doubtful: set[tuple[str, str]] = set()
 
     def allowed(self, namespace: str) -> bool:
         """Tell whether keys may be kept in a namespace."""
@@ -71,6 +72,7 @@ class ManagedKeys:
         """Make the Secret hold a certificate for this request: take over a sound one, or make a new pair."""
         place = (view.meta.namespace, view.spec.secret_name)
         body = await self._read(*place) if self._may_exist(view) else None
+        self._doubtful.discard(place)
         if body is None:
             return await self._create(view, issue, authority, sign)
         if owner_uid(body) != view.meta.uid:
@@ -83,8 +85,8 @@ class ManagedKeys:
 
     def _may_exist(self, view: LeafView) -> bool:
         """Return whether to read before writing: not for a fresh request whose Secret nobody has seen."""
-        seen = (view.meta.namespace, view.spec.secret_name) in self._store.secrets
-        return seen or bool(view.state)
+        place = (view.meta.namespace, view.spec.secret_name)
+        return place in self._store.secrets or place in self._doubtful or bool(view.state)
 
     async def _read(self, namespace: str, name: str) -> JSON | None:
         try:
@@ -102,8 +104,14 @@ class ManagedKeys:
         key, leaf, text = await self._pair(issue, authority, sign)
         try:
             body = await self._cluster.create(names.SECRET, _secret(view, key, text, authority.bundle))
+        except UnknownOutcomeError:
+            self._doubtful.add((view.meta.namespace, view.spec.secret_name))
+            raise
         except AlreadyExistsError:
-            body = await self._cluster.get(names.SECRET, view.spec.secret_name, view.meta.namespace)
+            found = await self._read(view.meta.namespace, view.spec.secret_name)
+            if found is None:
+                raise
+            body = found
             if owner_uid(body) != view.meta.uid:
                 return Kept(conflict=secret_conflict(view.spec.secret_name).message, signed=True)
             kept = self._restored(view, issue, authority, body)
@@ -164,7 +172,7 @@ class ManagedKeys:
         meta = Meta.of(body)
         place = (meta.namespace, meta.name)
         known = self._store.secrets.get(place)
-        if known is None or known.uid != view.uid or newer(view.resource_version, known):
+        if known is None or known.uid != view.uid or newer(view.resource_version, known.resource_version):
             self._store.secrets[place] = view
 
 

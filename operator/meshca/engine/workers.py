@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 CONFLICT_DELAY = 0.05
+PATIENCE = 5
+"""Failures in a row after which a conflict is tried again with back-off."""
 SAFETY_NET = 600.0
 """Seconds after which a CA object is looked at again although nothing was heard of it."""
 
@@ -66,10 +68,12 @@ class Workers:
         try:
             outcome = await self._dispatch(key)
         except ConflictError:
-            self._queue.retry(key, CONFLICT_DELAY, spent=False)
-        except NotFoundError:
-            # Gone, or going: the watch says so in a moment.
-            self._queue.done(key, spent=False)
+            # At once the first times; what conflicts on and on is not worth the calls.
+            self._queue.retry(key, CONFLICT_DELAY if item.attempt < PATIENCE else None, spent=False)
+        except NotFoundError as error:
+            # Gone, and the watch says so in a moment; or something beside it is, and may come back.
+            _log.info("observing again", extra={"key": str(key), "why": error.message})
+            self._queue.retry(key, spent=False)
         except TransientError as error:
             _log.warning("try again later", extra={"key": str(key), "why": error.message})
             self._queue.retry(key, error.retry_after or None, spent=False)

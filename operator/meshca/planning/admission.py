@@ -89,7 +89,7 @@ def _upgraded(snapshot: AdmissionSnapshot, current: Mapping[str, str]) -> bool:
     if (record.get("policyUID"), record.get("bindingUID")) != (current["policyUID"], current["bindingUID"]):
         return False
     return all(
-        int(current[field]) - int(record.get(field, "0") or "0") in {0, 1}
+        record.get(field) in {current[field], str(int(current[field]) - 1)}
         for field in ("policyGeneration", "bindingGeneration")
     )
 

@@ -7,15 +7,19 @@ Decides nothing.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from cryptography import x509
 
     from meshca.pki.identity import TrustDomain
     from meshca.planning.desired import Naming
+
+POLICY_SETTLES: Final = timedelta(seconds=30)
+"""How long after it came into force the admission policy is sure to have been seen by every API server."""
 
 
 @dataclass(frozen=True, slots=True)

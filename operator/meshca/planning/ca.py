@@ -75,12 +75,16 @@ class ImportedPair:
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Where the bundle stands: places that hold it, that do not yet, and that refuse it with the reason."""
+    """Where the bundle stands: places that hold it, that do not yet, and that refuse it with the reason.
+
+    ``complete`` means that every place was looked at since the start.
+    """
 
     total: int = 0
     current: int = 0
     behind: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)

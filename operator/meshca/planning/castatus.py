@@ -6,14 +6,13 @@ gives the same status, so that writing nothing is the normal case.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, set_condition
+from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, find_condition, set_condition
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
 from meshca.planning import signers
-from meshca.planning.authority import Unavailable
+from meshca.planning.authority import POLICY_SETTLES, Unavailable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
     from meshca.planning.situation import Situation
 
 JSON = dict[str, Any]
-POLICY_SETTLES = timedelta(seconds=30)
 MOST_LISTED = 10
 ACTIVE = "Active"
 
@@ -100,7 +98,8 @@ def next_expiry_change(situation: Situation) -> datetime | None:
 
 def _observed(status: JSON) -> tuple[Condition, ...]:
     conditions = status.get("conditions")
-    return tuple(Condition.read(item) for item in conditions) if isinstance(conditions, list) else ()
+    read = (Condition.read(item) for item in conditions) if isinstance(conditions, list) else ()
+    return tuple(condition for condition in read if condition.type)
 
 
 def _conditions(situation: Situation) -> tuple[Condition, ...]:
@@ -135,18 +134,36 @@ def _ready(situation: Situation) -> tuple[bool, str, str]:
 
 def _fault(situation: Situation) -> tuple[str, str] | None:
     snapshot, root = situation.snapshot, situation.root
+    if snapshot.meta.deleting:
+        return Reason.PENDING, "the CAConfiguration is being deleted; its roots, keys and bundles stay"
     if situation.problem is not None:
         return situation.problem.reason, situation.problem.message
     if snapshot.provider_problem:
         return Reason.PROVIDER_ERROR, snapshot.provider_problem
-    broken = [secret for secret in snapshot.root_secrets if not secret.usable]
-    if root is None and broken:
-        return Reason.ROOT_KEY_MISSING, f"Secret {broken[0].meta.name!r}: {broken[0].problem}"
-    if root is not None and root.facts.not_after <= snapshot.now:
+    if root is None:
+        return _root_lost(situation)
+    return _root_fault(situation, root)
+
+
+def _root_fault(situation: Situation, root: Root) -> tuple[str, str] | None:
+    if root.facts.not_after <= situation.snapshot.now:
         return Reason.ROOT_EXPIRED, f"root {root.meta.name!r} has expired"
-    if root is not None and situation.root_secret is None:
+    if situation.root_secret is None:
         return Reason.ROOT_KEY_MISSING, _key_missing(situation, root)
     return None
+
+
+def _root_lost(situation: Situation) -> tuple[str, str] | None:
+    """Say what is left of a root that there was; None when there never was one."""
+    snapshot, lost = situation.snapshot, ""
+    broken = [secret for secret in snapshot.root_secrets if not secret.usable]
+    if broken:
+        lost = f"Secret {broken[0].meta.name!r}: {broken[0].problem}; put it back"
+    elif situation.active_name:
+        lost = f"CARoot {situation.active_name!r} and its Secret are missing; put them back from a backup"
+    elif snapshot.signer_secrets and not snapshot.root_secrets:
+        lost = "there is a signer, but neither CARoot nor Secret of its root; put them back from a backup"
+    return (Reason.ROOT_KEY_MISSING, lost) if lost else None
 
 
 def _admitted(situation: Situation) -> tuple[bool, str, str]:
@@ -201,6 +218,9 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
     snapshot = situation.snapshot
     if not snapshot.admission.in_force:
         return True, Reason.ADMISSION_POLICY_MISSING, snapshot.admission.message
+    before = find_condition(_observed(snapshot.status), ConditionType.DEGRADED)
+    if not snapshot.publication.complete and before and before.reason == Reason.NAMESPACES_NOT_WRITABLE:
+        return True, before.reason, before.message
     refused = snapshot.publication.refused
     if refused:
         listed = "; ".join(f"{name}: {why}" for name, why in refused[:MOST_LISTED])
@@ -210,11 +230,9 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
 
 
 def _bundle(situation: Situation) -> JSON:
+    before = _recorded_bundle(situation)
     if not situation.bundle.roots or situation.stopped:
-        kept = situation.snapshot.status.get("bundle")
-        return {"bundle": kept} if kept else {}
-    observed = situation.snapshot.status.get("bundle")
-    before = observed if isinstance(observed, dict) else {}
+        return {"bundle": before} if before else {}
     sequence = before.get("sequence")
     last = sequence if isinstance(sequence, int) else 0
     if before.get("digest") != situation.bundle.digest or last == 0:
@@ -230,8 +248,17 @@ def _bundle(situation: Situation) -> JSON:
     }
 
 
+def _recorded_bundle(situation: Situation) -> JSON:
+    recorded = situation.snapshot.status.get("bundle")
+    return recorded if isinstance(recorded, dict) else {}
+
+
 def _targets(situation: Situation) -> JSON:
     publication = situation.snapshot.publication
+    recorded = _recorded_bundle(situation).get("targets")
+    if not publication.complete and isinstance(recorded, dict):
+        # After a start the places are looked at anew, one by one: no reason to write anything.
+        return recorded
     targets: JSON = {"total": publication.total, "current": publication.current}
     if publication.behind:
         targets["behind"] = list(publication.behind[:MOST_LISTED])

@@ -7,12 +7,11 @@ one, never touches a key, never writes.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from meshca.api import names
 from meshca.planning import castatus, signers
-from meshca.planning.authority import Authority, Unavailable
+from meshca.planning.authority import POLICY_SETTLES, Authority, Unavailable
 from meshca.planning.ca import (
     AcceptSpec,
     CAPlan,
@@ -33,8 +32,6 @@ from meshca.planning.situation import Situation, assess
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
-
-POLICY_SETTLES = timedelta(seconds=30)
 
 
 def plan_configuration(snapshot: CASnapshot) -> CAPlan:
@@ -90,8 +87,12 @@ def _record_root(situation: Situation) -> Step | None:
     """Adopt root Secrets without a CARoot: what an interrupted pass, or a restore, left behind."""
     snapshot = situation.snapshot
     recorded = {root.facts.fingerprint for root in snapshot.roots}
+    taken = {root.key_secret for root in snapshot.roots}
     for secret in snapshot.root_secrets:
-        if secret.usable and secret.facts is not None and secret.facts.fingerprint not in recorded:
+        # A Secret that held the key of another root was tampered with: its root is told as missing.
+        if secret.meta.name in taken or not secret.usable or secret.facts is None:
+            continue
+        if secret.facts.fingerprint not in recorded:
             return RecordRoot(secret, imported=secret.base == secret.facts.fingerprint[:10])
     return None
 
@@ -185,7 +186,8 @@ def _authority(situation: Situation) -> Authority | Unavailable:
 def _due(situation: Situation) -> datetime | None:
     """Return when something changes by itself: signer renewal, expiry warnings, the policy settling."""
     now = situation.snapshot.now
-    moments = [signers.next_look(situation), castatus.next_expiry_change(situation)]
+    renewal = signers.renew_at(situation) if situation.settled is not None else None
+    moments = [renewal, castatus.next_expiry_change(situation)]
     since = situation.snapshot.admission.since
     if since is not None:
         moments.append(since + POLICY_SETTLES)

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.errors import InvalidError
-from meshca.pki import certificates, keys
+from meshca.pki import certificates, chain, keys
+from meshca.pki.bundle import Bundle
 from meshca.planning.ca import KeySecret
 from meshca.planning.leaf import SecretView
 from meshca.planning.views import Meta, annotations_of, labels_of
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 CERTIFICATE = "tls.crt"
 KEY = "tls.key"
 _LIMIT = 64 * 1024
+_RENEWAL_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,6 @@ def encode(text: str | bytes) -> str:
 def load_ca_secret(body: Mapping[str, Any]) -> LoadedSecret:
     """Read a CA Secret of our own; a broken one has its ``problem`` told."""
     meta, notes = Meta.of(body), annotations_of(body)
-    renewal = notes.get(names.ANNOTATION_RENEWAL, "0")
     certificate = facts = key = None
     problem = ""
     try:
@@ -80,9 +83,15 @@ def load_ca_secret(body: Mapping[str, Any]) -> LoadedSecret:
         problem=problem,
         identity=meta.name.rsplit("-", 1)[-1],
         base=notes.get(names.ANNOTATION_IDENTITY, ""),
-        renewal=int(renewal) if renewal.isdigit() else 0,
+        renewal=renewal_of(notes),
     )
     return LoadedSecret(view, labels_of(body).get(names.LABEL_KEY_ROLE, ""), key)
+
+
+def renewal_of(notes: Mapping[str, str]) -> int:
+    """Return the renewal number among the annotations of a root's objects; 0 for anything else."""
+    text = notes.get(names.ANNOTATION_RENEWAL, "")
+    return int(text) if text.isdecimal() and len(text) <= _RENEWAL_DIGITS else 0
 
 
 def owner_uid(body: Mapping[str, Any]) -> str:
@@ -100,14 +109,16 @@ def owner_uid(body: Mapping[str, Any]) -> str:
 def secret_view(body: Mapping[str, Any]) -> SecretView:
     """Project a managed Secret; anybody in its namespace may have edited it."""
     meta = Meta.of(body)
-    serial = public_key = ""
+    serial = digest = ""
     consistent = False
     try:
-        leaf = certificates.load_all(data_of(body, CERTIFICATE))[0]
-        facts = certificates.facts(leaf)
-        serial, public_key = facts.serial, facts.public_key_sha256
-        data_of(body, names.BUNDLE_KEY)
-        consistent = keys.matches(keys.load_trusted(data_of(body, KEY)), leaf)
+        text = data_of(body, CERTIFICATE)
+        leaf, *rest = certificates.load_all(text)
+        serial, digest = certificates.facts(leaf).serial, hashlib.sha256(text).hexdigest()
+        bundle = data_of(body, names.BUNDLE_KEY)
+        consistent = keys.matches(keys.load_trusted(data_of(body, KEY)), leaf) and _anchored(
+            certificates.to_pem(*rest), bundle
+        )
     except InvalidError:
         consistent = False
     return SecretView(
@@ -115,6 +126,20 @@ def secret_view(body: Mapping[str, Any]) -> SecretView:
         resource_version=meta.resource_version,
         owner_uid=owner_uid(body),
         serial=serial,
-        public_key=public_key,
+        chain_digest=digest,
         consistent=consistent,
     )
+
+
+@lru_cache(maxsize=64)
+def _anchored(issuers: str, bundle: bytes) -> bool:
+    """Tell whether the certificates above a leaf lead to a root of the bundle beside them (PEM both).
+
+    Nearly all Secrets have both in common, so the answer is kept.
+    """
+    try:
+        signer, *others = certificates.load_all(issuers)
+        chain.verify(signer, others, Bundle.parse(bundle).roots, at=signer.not_valid_after_utc)
+    except InvalidError:
+        return False
+    return True

@@ -7,7 +7,7 @@ and the last one is at least a minute old, so that a root near its end never cau
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
@@ -16,8 +16,6 @@ from meshca.pki.profile import CA_BACKDATE
 from meshca.pki.renewal import half_life
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from meshca.planning.ca import CASnapshot, KeySecret, Root
     from meshca.planning.situation import Situation
 
@@ -51,12 +49,24 @@ def _signs_under(secret: KeySecret, root: Root, now: datetime) -> bool:
 
 
 def renew_at(situation: Situation) -> datetime | None:
-    """Return when the present signer is to be renewed: half-life, or when a leaf would be cut short."""
-    if situation.signer is None or situation.signer.facts is None:
+    """Return when the present signer is renewed, at the latest when it ends; None when there is none.
+
+    At half-life, or when a leaf would be cut short; but not before a new one would gain enough, nor within
+    a minute of its making.
+    """
+    if situation.signer is None or situation.signer.facts is None or situation.root is None:
         return None
-    facts = situation.signer.facts
-    half = half_life(facts.not_before, facts.not_after)
-    return min(half, facts.not_after - situation.desired.leaf_max_ttl)
+    old, root_end, desired = situation.signer.facts, situation.root.facts.not_after, situation.desired
+    wanted = min(half_life(old.not_before, old.not_after), old.not_after - desired.leaf_max_ttl)
+    rested = old.not_before + CA_BACKDATE + MINIMUM_INTERVAL
+    # From these on, a new signer that ends after its own life, or with the root, gains enough.
+    gains_by_life = old.not_after - desired.intermediate_ttl / MINIMUM_GAIN
+    more = min(root_end - old.not_after, desired.intermediate_ttl)
+    gains_by_root = old.not_after - more / (MINIMUM_GAIN - 1)
+    moment = max(wanted, rested, gains_by_life, gains_by_root)
+    if moment.microsecond:
+        moment = moment.replace(microsecond=0) + timedelta(seconds=1)
+    return min(moment, old.not_after)
 
 
 def is_due(situation: Situation) -> bool:
@@ -65,37 +75,24 @@ def is_due(situation: Situation) -> bool:
     if root is None or root.facts.not_after <= now:
         return False
     moment = renew_at(situation)
-    if moment is None:
-        return True
-    assert situation.signer is not None
-    assert situation.signer.facts is not None
-    old = situation.signer.facts
-    new_end = min(now + situation.desired.intermediate_ttl, root.facts.not_after)
-    gains = (new_end - now) >= (old.not_after - now) * MINIMUM_GAIN
-    rested = now >= old.not_before + CA_BACKDATE + MINIMUM_INTERVAL
-    return now >= moment and gains and rested
-
-
-def next_look(situation: Situation) -> datetime | None:
-    """Return when the signer is to be looked at again."""
-    if situation.settled is None or situation.signer is None or situation.signer.facts is None:
-        return None
-    moment = renew_at(situation)
-    assert moment is not None
-    if moment > situation.snapshot.now:
-        return moment
-    return situation.signer.facts.not_after
+    return moment is None or now >= moment
 
 
 def replaced(situation: Situation) -> tuple[KeySecret, ...]:
-    """Return signers under the active root that a committed newer one has replaced, oldest first."""
+    """Return signers under the active root that a newer one in use has replaced, and unreadable ones."""
     root, signer = situation.root, situation.signer
     if root is None or signer is None or situation.active_name != root.meta.name:
         return ()
     older = [
         secret
         for secret in situation.snapshot.signer_secrets
-        if secret.usable and secret.facts is not None and secret.meta.name != signer.meta.name
-        if secret.facts.authority_key_id == root.facts.subject_key_id
+        if secret.meta.name != signer.meta.name and _was_for(secret, root)
     ]
-    return tuple(sorted(older, key=_age_order))
+    return tuple(sorted(older, key=lambda secret: secret.meta.name))
+
+
+def _was_for(secret: KeySecret, root: Root) -> bool:
+    """Tell whether a signer's Secret belongs to a root; one that cannot be read is of no use to any."""
+    if secret.certificate is None or secret.facts is None:
+        return True
+    return secret.facts.authority_key_id == root.facts.subject_key_id

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshca.api.v1alpha1.conditions import Reason
+from meshca.errors import InvalidError
 from meshca.pki import desired as identities
 from meshca.pki.bundle import Bundle
 from meshca.pki.identity import TrustDomain
@@ -136,14 +137,19 @@ def _trusted(snapshot: CASnapshot, root: Root | None) -> tuple[Root, ...]:
 def _established_trust_domain(snapshot: CASnapshot) -> TrustDomain | None:
     """Return the trust domain that can no longer change: from status, else from what exists (a restore)."""
     recorded = snapshot.status.get("trustDomain")
-    if isinstance(recorded, str) and recorded:
-        return TrustDomain.parse(recorded)
-    found = [root.facts.uris for root in snapshot.roots]
-    found += [secret.facts.uris for secret in snapshot.root_secrets if secret.facts is not None]
-    for uris in found:
-        if len(uris) == 1:
-            return TrustDomain.parse(uris[0].removeprefix("spiffe://"))
-    return None
+    found = [recorded] if isinstance(recorded, str) else []
+    secrets = (*snapshot.root_secrets, *snapshot.signer_secrets)
+    uris = [root.facts.uris for root in snapshot.roots]
+    uris += [secret.facts.uris for secret in secrets if secret.facts is not None]
+    found += [names[0].removeprefix("spiffe://") for names in uris if len(names) == 1]
+    return next((domain for text in found if (domain := _trust_domain(text)) is not None), None)
+
+
+def _trust_domain(text: str) -> TrustDomain | None:
+    try:
+        return TrustDomain.parse(text)
+    except InvalidError:
+        return None
 
 
 def _wanted_trust_domain(snapshot: CASnapshot, settled: Desired | None) -> TrustDomain:
