@@ -61,6 +61,7 @@ def test_a_bundle_covers_what_it_holds() -> None:
     one, two, three = ROOTS
     assert Bundle(ROOTS).covers(Bundle((one, three)))
     assert Bundle(ROOTS).covers(Bundle())
+    assert Bundle(ROOTS).covers(Bundle(ROOTS))
     assert not Bundle((one, three)).covers(Bundle((one, two)))
 
 
