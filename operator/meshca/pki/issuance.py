@@ -134,14 +134,7 @@ def prepare_leaf(
     check_leaf_key(public_key)
     now = _whole(now)
     _check_alive(issuer, now, "signer", SIGNER_EXPIRED)
-    if not timedelta(0) < ttl <= LEAF_TTL_MAX:
-        raise InvalidError(f"ttl must be more than 0s and at most {hours(LEAF_TTL_MAX)}")
-    left = issuer.not_after - now
-    if left < ttl * MIN_REMAINING:
-        raise TransientError(
-            f"signer expires in {hours(left)}, less than a tenth of the wanted {hours(ttl)}",
-            reason=SIGNER_TOO_SHORT,
-        )
+    _check_remaining(issuer, ttl, now)
     dns_names = [dns_name(name) for name in dns_names]
     builder = template.leaf(
         public_key,
@@ -252,6 +245,17 @@ def _check_alive(issuer: Issuer, now: datetime, what: str, reason: str) -> None:
     if issuer.not_after <= now:
         raise TransientError(
             f"{what} expired: its NotAfter was {issuer.not_after:%Y-%m-%dT%H:%M:%SZ}", reason=reason
+        )
+
+
+def _check_remaining(issuer: Issuer, ttl: timedelta, now: datetime) -> None:
+    if not timedelta(0) < ttl <= LEAF_TTL_MAX:
+        raise InvalidError(f"ttl must be more than 0s and at most {hours(LEAF_TTL_MAX)}")
+    left = issuer.not_after - now
+    if left < ttl * MIN_REMAINING:
+        raise TransientError(
+            f"signer expires in {hours(left)}, less than a tenth of the wanted {hours(ttl)}",
+            reason=SIGNER_TOO_SHORT,
         )
 
 
