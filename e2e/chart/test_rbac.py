@@ -12,6 +12,7 @@ import pytest
 import trustme
 import yaml
 
+from e2e import installation
 from e2e.chart import render
 from e2e.chart.access import RBAC, Right, User, bind, held, may, rights, settled, wait_for_aggregation
 from e2e.client import APPLY_PATCH
@@ -51,8 +52,7 @@ EVERYWHERE = (
     | rights("", "serviceaccounts", READ)
     | rights(ADMISSION, "validatingadmissionpolicies", READ, *POLICIES)
     | rights(ADMISSION, "validatingadmissionpolicybindings", READ, *POLICIES)
-    | rights("", "configmaps", ("create",))
-    | rights("", "configmaps", (*READ, "update", "patch", "delete"), "meshca-trust-bundle")
+    | rights("", "configmaps", (*READ, *WRITE), "meshca-trust-bundle")
     | rights("certificates.k8s.io", "clustertrustbundles", READ + WRITE)
     | rights("certificates.k8s.io", "signers", ("attest",), "meshca.dev/*")
     | rights("events.k8s.io", "events", ("create", "patch"))
@@ -75,6 +75,7 @@ def install(cluster: Cluster, *values: str) -> None:
 @pytest.fixture(scope="module")
 def released(blank: Cluster) -> Iterator[Cluster]:
     install(blank)
+    installation.wait_served(blank)
     for role in ("view", "edit", "admin"):
         blank.apply(bind(role, SHOP, f"{role}-of-shop"))
     yield blank
@@ -222,7 +223,7 @@ NAMED = [
     ("another Lease", "coordination.k8s.io", "leases", HOME, "other", set()),
     ("a Lease of that name elsewhere", "coordination.k8s.io", "leases", SHOP, "meshca", set()),
     ("the bundle", "", "configmaps", SHOP, BUNDLE, {*READ, *WRITE}),
-    ("another ConfigMap", "", "configmaps", SHOP, "other", {"create"}),
+    ("another ConfigMap", "", "configmaps", SHOP, "other", set()),
     ("a Secret elsewhere", "", "secrets", SHOP, "meshca-root-default-0123456789", set()),
     ("a Secret of Kubernetes", "", "secrets", "kube-system", "bootstrap-token-abc", set()),
     ("its admission policy", ADMISSION, "validatingadmissionpolicies", "", POLICIES[0], {*READ}),

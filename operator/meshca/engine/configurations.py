@@ -14,6 +14,7 @@ from meshca.api import names
 from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.engine.authorities import BundleWish
 from meshca.engine.castate import read_roots, rival
+from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
 from meshca.errors import ConflictError, ForbiddenError, InvalidError, MisconfiguredError, NotFoundError
 from meshca.pki import chain
@@ -195,6 +196,7 @@ class ConfigurationReconciler:
     def _gone(self, name: str) -> None:
         self._authorities.forget(name)
         self._intake.authority_changed(name)
+        self._intake.set_limits(name, 0, 0, DEFAULT_REISSUE_PER_SECOND)
         self._telemetry.forget_configuration(name)
 
 

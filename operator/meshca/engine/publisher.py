@@ -99,7 +99,9 @@ class Publisher:
         try:
             found = await self._cluster.get(resource, name, namespace)
         except NotFoundError:
-            return await self._cluster.create(resource, body)
+            # RBAC can limit an apply by name, a create it cannot; without force, so that an object that
+            # somebody made in between is a conflict and not ours.
+            return await self._cluster.apply(resource, body, force=False)
         view = bundle_view(found)
         if not self._is_ours(view, wish):
             return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from typing import TYPE_CHECKING
 
 from meshca.engine import intake
@@ -51,7 +52,8 @@ class Workers:
         self._leaves = leaves
         self._publisher = publisher
         self._admissions = admissions
-        self._throttled: set[asyncio.Task[None]] = set()
+        self._throttled: deque[Key] = deque()
+        self._teller: asyncio.Task[None] | None = None
 
     async def run(self, count: int) -> None:
         """Run ``count`` workers; returns when the queue is closed and all items have ended."""
@@ -105,9 +107,14 @@ class Workers:
 
     def throttled(self, key: Key, _urgency: Urgency) -> None:
         """Have it said, once, that a request waits behind a limit; called by the queue."""
-        task = asyncio.get_running_loop().create_task(self._tell(key), name=f"throttled-{key}")
-        self._throttled.add(task)
-        task.add_done_callback(self._throttled.discard)
+        self._throttled.append(key)
+        if self._teller is None or self._teller.done():
+            self._teller = asyncio.get_running_loop().create_task(self._tell_all(), name="throttled")
+
+    async def _tell_all(self) -> None:
+        # One after another: a fleet that is held back must not become a burst of writes.
+        while self._throttled:
+            await self._tell(self._throttled.popleft())
 
     async def _tell(self, key: Key) -> None:
         try:

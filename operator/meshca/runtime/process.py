@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 STOPPED = 0
 FAILED = 1
-STOP_SECONDS = 8.0
-"""A stop is over within ten seconds; this leaves two for the Lease and the HTTP server."""
+STOP_SECONDS = 6.5
+"""A stop is over within ten seconds; this leaves two for the Lease and one for the HTTP server."""
 
 
 def run(settings: Settings) -> int:
@@ -65,8 +65,8 @@ class Process:
             loop.add_signal_handler(number, stop.set)
         server = HttpServer(self._facts, self._metrics.registry)
         session = Session(in_cluster(self._settings.token_dir, self._clock), connections=4)
-        await server.start(self._settings.http_host, self._settings.http_port)
         try:
+            await server.start(self._settings.http_host, self._settings.http_port)
             return await self._stand(Gateway(session, on_write=self._metrics.api_write), stop)
         finally:
             await server.stop()
