@@ -6,7 +6,9 @@ Decides when ``lastTransitionTime`` moves; never what is true.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+
+from pydantic import StringConstraints
 
 from meshca.api.v1alpha1.base import StatusModel
 from meshca.api.v1alpha1.scalars import Time
@@ -119,7 +121,7 @@ class Condition(StatusModel):
     observed_generation: int = 0
     last_transition_time: Time | None = None
     reason: str = ""
-    message: str = ""
+    message: Annotated[str, StringConstraints(max_length=MESSAGE_MAX_LENGTH)] = ""
 
 
 def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
