@@ -165,6 +165,11 @@ class ControlPlane(Cluster):
         """Return the audit log of the API server; it grows over restarts."""
         return self.directory / "audit.log"
 
+    @property
+    def etcd(self) -> str:
+        """Return the URL of etcd, for tests that shorten its history."""
+        return f"http://127.0.0.1:{self._ports['etcd']}"
+
     def operator(self, namespace: str = "meshca-system", deployment: str = "meshca") -> OperatorProcesses:
         """Return the operator as processes of this machine."""
         made = OperatorProcesses(self, namespace, deployment)

@@ -205,5 +205,5 @@ async def a_namespace_ends_with_its_content(c: Contract) -> None:
     async def over() -> bool:
         return await c.gone(NAMESPACE, name)
 
-    await c.eventually(over, seconds=40)
+    await c.eventually(over)
     assert await c.gateway.list(CONFIG_MAP, name) == []

@@ -165,7 +165,7 @@ class Contract:
         raise AssertionError("no page")
 
     async def eventually(
-        self, holds: Callable[[], Awaitable[bool]], seconds: float = 20.0, every: float = 0.1
+        self, holds: Callable[[], Awaitable[bool]], seconds: float = 60.0, every: float = 0.1
     ) -> None:
         """Wait for what a controller does in its own time."""
         async with asyncio.timeout(seconds):

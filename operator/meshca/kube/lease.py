@@ -75,8 +75,9 @@ class Elector:
 
     @property
     def is_leader(self) -> bool:
-        """Tell whether we lead and our own deadline has not passed."""
-        return self._renewed_at is not None and self._until_deadline() > 0
+        """Tell whether we lead and our own deadline has not passed; may be called from any thread."""
+        renewed = self._renewed_at
+        return renewed is not None and self._clock.monotonic() < renewed + self._terms.renew_deadline
 
     @property
     def holder(self) -> str:
@@ -84,10 +85,11 @@ class Elector:
         return str(self._spec().get("holderIdentity") or "")
 
     def remaining(self) -> float:
-        """Return the seconds for which nobody else can hold the Lease; 0 when we do not lead."""
-        if not self.is_leader or self._renewed_at is None:
+        """Return the seconds for which nobody else can lead, 0 if we do not; callable from any thread."""
+        renewed, now = self._renewed_at, self._clock.monotonic()
+        if renewed is None or now >= renewed + self._terms.renew_deadline:
             return 0.0
-        return self._renewed_at + self._terms.duration - self._clock.monotonic()
+        return renewed + self._terms.duration - now
 
     def age(self) -> float | None:
         """Return the seconds since the Lease was last read or written; None before the first time."""

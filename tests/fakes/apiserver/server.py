@@ -20,6 +20,7 @@ from tests.fakes.apiserver import kinds as known_kinds
 from tests.fakes.apiserver import selectors, status, watching, wire
 from tests.fakes.apiserver.controllers import Controllers
 from tests.fakes.apiserver.faults import AnswerLostError, AuditEntry, Fault, RequestInfo, UnreachableError
+from tests.fakes.apiserver.routing import route
 from tests.fakes.apiserver.store import Store
 from tests.fakes.apiserver.wire import ADMIN, Answer, Request
 from tests.fakes.apiserver.writes import Writer
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 _PATCHES = {"application/merge-patch+json", "application/apply-patch+yaml"}
-_VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 
 
 class ApiServer:
@@ -138,7 +138,7 @@ class ApiServer:
         if self.down:
             raise UnreachableError
         try:
-            info, kind = self._route(request)
+            info, kind = route(request, self.kinds)
         except status.PlainError as error:
             return self._answer(error.code, error.text.encode(), content_type="text/plain; charset=utf-8")
         except status.ApiError as error:
@@ -177,46 +177,6 @@ class ApiServer:
         if info.is_write:
             self.audit.append(AuditEntry(info, answer.status))
         return answer
-
-    def _route(self, request: Request) -> tuple[RequestInfo, Kind]:
-        parts = request.path.strip("/").split("/")
-        if parts[0] == "api" and len(parts) > 2:
-            group, version, rest = "", parts[1], parts[2:]
-        elif parts[0] == "apis" and len(parts) > 3:
-            group, version, rest = parts[1], parts[2], parts[3:]
-        else:
-            raise status.PlainError
-        namespace = ""
-        if (
-            rest[0] == "namespaces"
-            and len(rest) > 2
-            and not (group == "" and rest[2] in {"status", "finalize"})
-        ):
-            namespace, rest = rest[1], rest[2:]
-        plural, name, subresource = (*rest, "", "")[:3]
-        kind = self._kind(group, version, plural)
-        if subresource and (subresource != "status" or not kind.status):
-            raise status.ApiError(
-                404, "NotFound", "the server could not find the requested resource", details={}
-            )
-        verb = _VERBS.get(request.method) or self._read_verb(request, name)
-        apply = request.content_type == "application/apply-patch+yaml"
-        return RequestInfo(request.user, verb, kind.resource, subresource, namespace, name, apply), kind
-
-    def _read_verb(self, request: Request, name: str) -> str:
-        if request.method != "GET":
-            raise status.method_not_allowed()
-        if request.params.get("watch") in {"1", "true"}:
-            return "watch"
-        return "get" if name else "list"
-
-    def _kind(self, group: str, version: str, plural: str) -> Kind:
-        for resource, kind in self.kinds.items():
-            if (resource.group, resource.version, resource.plural) == (group, version, plural):
-                return kind
-        if group:
-            raise status.PlainError
-        raise status.ApiError(404, "NotFound", "the server could not find the requested resource", details={})
 
     def _dispatch(self, request: Request, info: RequestInfo, kind: Kind) -> Answer:
         if info.verb in {"list", "watch"}:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from tests.fakes.apiserver import fieldsets, status
+from tests.fakes.apiserver import bodies, fieldsets, status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tests.fakes.apiserver.store import Store
 
 JSON = dict[str, Any]
+_NOTHING = object()
 _SERVER_FIELDS = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generation")
 
 
@@ -43,7 +44,7 @@ class Writer:
         self.admission: list[Callable[[Admission], None]] = []
 
     def create(self, kind: Kind, namespace: str, body: JSON, *, user: str, manager: str) -> JSON:
-        body = _decoded(kind, body)
+        body = bodies.decoded(kind, body)
         metadata = dict(body["metadata"])
         if metadata.get("namespace", namespace) != namespace:
             raise status.bad_request(
@@ -80,7 +81,7 @@ class Writer:
     def replace(
         self, kind: Kind, namespace: str, name: str, body: JSON, *, subresource: str, user: str, manager: str
     ) -> JSON:
-        body = _decoded(kind, body)
+        body = bodies.decoded(kind, body)
         metadata = body["metadata"]
         if metadata.get("name", name) != name or metadata.get("namespace", namespace) != namespace:
             raise status.bad_request(
@@ -113,13 +114,13 @@ class Writer:
         old = self.store.get(kind.resource, (namespace, name))
         if old is None:
             raise status.not_found(kind.resource, name)
-        new = _merge_patch(copy.deepcopy(old), patch)
+        new = bodies.merge_patch(copy.deepcopy(old), patch)
         return self._update(kind, old, new, subresource=subresource, user=user, manager=manager)
 
     def apply(
         self, kind: Kind, namespace: str, name: str, config: JSON, *, manager: str, force: bool, user: str
     ) -> JSON:
-        config = _decoded(kind, config)
+        config = bodies.decoded(kind, config)
         if config["metadata"].get("name", name) != name:
             raise status.bad_request("metadata.name does not match the name on the URL")
         if config["metadata"].get("managedFields"):
@@ -207,11 +208,11 @@ class Writer:
         new = kind.shaped(new)
         self._admit(Admission(user, "update", kind, subresource, new, old))
         kind.validate(new, old)
-        if kind.generation and _body(new) != _body(old):
+        if kind.generation and bodies.body(new) != bodies.body(old):
             new = new | {"metadata": new["metadata"] | {"generation": before["generation"] + 1}}
         if new == old:
             return old
-        if before.get("deletionTimestamp") and not new["metadata"].get("finalizers") and not _held(new):
+        if before.get("deletionTimestamp") and not new["metadata"].get("finalizers") and not bodies.held(new):
             self.store.commit(kind.resource, "DELETED", new, old)
             return new
         stored = self.store.commit(kind.resource, "MODIFIED", new, old)
@@ -308,44 +309,3 @@ class Writer:
 
     def _now(self) -> str:
         return self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-_NOTHING = object()
-
-
-def _decoded(kind: Kind, body: JSON) -> JSON:
-    wanted = (kind.resource.api_version, kind.resource.kind)
-    if body.get("apiVersion") != wanted[0] or not body.get("kind"):
-        raise status.bad_request(
-            f"the API version in the data ({body.get('apiVersion')}) does not match the expected {wanted}"
-        )
-    if body["kind"] != wanted[1]:
-        name = str((body.get("metadata") or {}).get("name", ""))
-        if kind.custom:
-            raise status.invalid(kind.resource, name, "kind", f"Invalid value: must be {wanted[1]}")
-        raise status.bad_request(f"{body['kind']} cannot be handled as a {wanted[1]}")
-    return body | {
-        "metadata": {key: value for key, value in (body.get("metadata") or {}).items() if value is not None}
-    }
-
-
-def _merge_patch(target: Any, patch: Any) -> Any:
-    """Merge as RFC 7386 says."""
-    if not isinstance(patch, dict):
-        return patch
-    found = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            found.pop(key, None)
-        else:
-            found[key] = _merge_patch(found.get(key), value)
-    return found
-
-
-def _body(item: JSON) -> JSON:
-    return {key: value for key, value in item.items() if key not in {"metadata", "status"}}
-
-
-def _held(item: JSON) -> bool:
-    """Tell whether a namespace waits for its content."""
-    return item["kind"] == "Namespace" and bool((item.get("spec") or {}).get("finalizers"))

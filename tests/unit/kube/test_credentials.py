@@ -193,14 +193,14 @@ async def test_programs_and_passwords_of_a_kubeconfig_are_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(MisconfiguredError, match="only a token or a client certificate"):
         await from_kubeconfig_dict(_kubeconfig(user), base=tmp_path)
-    assert os.listdir(tmp_path) == []  # noqa: PTH208  one line, no event loop blocked for long
+    assert os.listdir(tmp_path) == []  # noqa: PTH208  nobody waits for this event loop
 
 
 async def test_a_program_beside_a_token_is_not_run(tmp_path: Path) -> None:
     user = {"token": "t", "exec": {"command": "touch", "args": [str(tmp_path / "owned")]}}
     found = await from_kubeconfig_dict(_kubeconfig(user), base=tmp_path)
     assert found.token.current() == "t"
-    assert os.listdir(tmp_path) == []  # noqa: PTH208  one line, no event loop blocked for long
+    assert os.listdir(tmp_path) == []  # noqa: PTH208  nobody waits for this event loop
 
 
 async def test_verification_cannot_be_switched_off(tmp_path: Path) -> None:

@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from meshca.api.names import LEASE
-from meshca.kube.gateway import Gateway
-from meshca.kube.lease import Elector
 from tests.fakes.apiserver import status
 from tests.fakes.apiserver.server import ApiServer
-from tests.fakes.apiserver.transport import FakeTransport
+from tests.fakes.candidates import NS, Candidate, candidates, lease_spec
 from tests.fakes.clock import LoopClock
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.looptime
 
 JSON = dict[str, Any]
-NS = "default"
 
 
 @pytest.fixture
@@ -31,52 +23,18 @@ def server() -> ApiServer:
     return ApiServer(LoopClock())
 
 
-class Candidate:
-    """An elector with a network and a wall clock of its own."""
-
-    def __init__(self, server: ApiServer, identity: str) -> None:
-        self.user = f"system:{identity}"
-        self.clock = LoopClock()
-        self.elector = Elector(
-            Gateway(FakeTransport(server, self.user)),
-            namespace=NS,
-            name="meshca",
-            identity=identity,
-            clock=self.clock,
-            rng=random.Random(identity),
-        )
-        self.task = asyncio.create_task(self.elector.run())
-
-
-@asynccontextmanager
-async def candidates(server: ApiServer, *identities: str) -> AsyncIterator[list[Candidate]]:
-    found = [Candidate(server, identity) for identity in identities]
-    try:
-        yield found
-    finally:
-        for one in found:
-            one.task.cancel()
-        await asyncio.gather(*(one.task for one in found), return_exceptions=True)
-
-
-def _spec(server: ApiServer) -> JSON:
-    lease = server.find(LEASE, "meshca", NS)
-    assert lease is not None
-    return dict(lease["spec"])
-
-
 async def test_the_first_acquires_and_renews(server: ApiServer) -> None:
     async with candidates(server, "a") as [a]:
         await a.elector.acquired.wait()
         assert a.elector.is_leader
         assert 14 < a.elector.remaining() <= 15
-        first = _spec(server)
+        first = lease_spec(server)
         assert first["holderIdentity"] == "a"
         assert first["leaseDurationSeconds"] == 15
         assert first["leaseTransitions"] == 1
         assert first["acquireTime"] == first["renewTime"] == "2026-03-01T00:00:00.000000Z"
         await asyncio.sleep(61)
-        later = _spec(server)
+        later = lease_spec(server)
         assert later["acquireTime"] == first["acquireTime"]
         assert later["renewTime"] == "2026-03-01T00:01:00.000000Z"
         assert later["leaseTransitions"] == 1
@@ -108,7 +66,7 @@ async def test_a_follower_takes_over_only_when_it_saw_nothing_for_a_whole_term(s
             waited = b.clock.monotonic() - stopped
             assert 15 <= waited <= 15 + 2 * 4.4
             assert a.elector.remaining() == 0.0
-            assert _spec(server)["leaseTransitions"] == 2
+            assert lease_spec(server)["leaseTransitions"] == 2
 
 
 @pytest.mark.parametrize("step", [3600.0, -3600.0, 86400.0 * 365])
@@ -192,14 +150,14 @@ async def test_a_renewal_whose_answer_was_lost_is_found_again(server: ApiServer)
             server.fault(verb="update", lose_answer=True)
             await asyncio.sleep(6)
         assert a.elector.is_leader
-        assert _spec(server)["leaseTransitions"] == 1
+        assert lease_spec(server)["leaseTransitions"] == 1
 
 
 async def test_an_acquisition_whose_answer_was_lost_is_not_trusted_yet(server: ApiServer) -> None:
     server.fault(verb="update", lose_answer=True)
     async with candidates(server, "a") as [a]:
         await asyncio.sleep(1)
-        assert _spec(server)["holderIdentity"] == "a"
+        assert lease_spec(server)["holderIdentity"] == "a"
         assert not a.elector.is_leader
         await asyncio.sleep(5)
         assert a.elector.is_leader
@@ -213,7 +171,7 @@ async def test_a_lease_that_somebody_took_is_lost_at_once(server: ApiServer) -> 
         await a.elector.lost.wait()
         assert a.clock.monotonic() - before <= 2.1
         assert a.elector.holder == "usurper"
-        assert _spec(server)["holderIdentity"] == "usurper"
+        assert lease_spec(server)["holderIdentity"] == "usurper"
 
 
 @pytest.mark.parametrize("change", [{"metadata": {"labels": {"l": "1"}}}, {"spec": {"holderIdentity": ""}}])
@@ -223,7 +181,7 @@ async def test_other_edits_of_the_lease_are_survived(server: ApiServer, change: 
         server.merge(LEASE, "meshca", NS, change)
         await asyncio.sleep(30)
         assert a.elector.is_leader
-        assert _spec(server)["holderIdentity"] == "a"
+        assert lease_spec(server)["holderIdentity"] == "a"
         lease = server.find(LEASE, "meshca", NS)
         assert lease is not None
         assert lease["metadata"].get("labels") == change.get("metadata", {}).get("labels")
@@ -235,63 +193,7 @@ async def test_a_deleted_lease_is_made_anew(server: ApiServer) -> None:
         server.delete(LEASE, "meshca", NS)
         await asyncio.sleep(5)
         assert a.elector.is_leader
-        assert _spec(server)["holderIdentity"] == "a"
-
-
-async def test_release_hands_over_within_two_retries(server: ApiServer) -> None:
-    async with candidates(server, "a") as [a]:
-        await a.elector.acquired.wait()
-        async with candidates(server, "b") as [b]:
-            await asyncio.sleep(5)
-            a.task.cancel()
-            await asyncio.gather(a.task, return_exceptions=True)
-            assert a.elector.is_leader, "cancelling alone gives nothing up"
-            released = a.clock.monotonic()
-            await a.elector.release()
-            assert a.elector.remaining() == 0.0
-            assert a.elector.lost.is_set()
-            spec = _spec(server)
-            assert spec["holderIdentity"] == ""
-            assert spec["leaseDurationSeconds"] == 1
-            await b.elector.acquired.wait()
-            assert b.clock.monotonic() - released < 4.5
-            assert _spec(server)["leaseTransitions"] == 2
-
-
-async def test_release_after_a_renewal_that_was_cancelled_in_flight(server: ApiServer) -> None:
-    async with candidates(server, "a") as [a]:
-        await a.elector.acquired.wait()
-        server.fault(verb="update", late=0.1)
-        await asyncio.sleep(2.05)
-        a.task.cancel()
-        await asyncio.gather(a.task, return_exceptions=True)
-        await asyncio.sleep(0.2)
-        await a.elector.release()
-        assert _spec(server)["holderIdentity"] == ""
-
-
-async def test_a_release_that_fails_is_left_to_the_others_patience(server: ApiServer) -> None:
-    async with candidates(server, "a") as [a]:
-        await a.elector.acquired.wait()
-        a.task.cancel()
-        await asyncio.gather(a.task, return_exceptions=True)
-        for fault in ({"unreachable": True}, {"delay": 100.0}):
-            server.fault(user=a.user, times=None, **fault)
-            before = a.clock.monotonic()
-            await a.elector.release()
-            assert a.clock.monotonic() - before <= 2.1
-        assert a.elector.remaining() == 0.0
-        assert _spec(server)["holderIdentity"] == "a"
-
-
-async def test_who_never_led_releases_nothing(server: ApiServer) -> None:
-    async with candidates(server, "a") as [a]:
-        await a.elector.acquired.wait()
-        async with candidates(server, "b") as [b]:
-            await asyncio.sleep(3)
-            await b.elector.release()
-            assert _spec(server)["holderIdentity"] == "a"
-            assert not b.elector.lost.is_set()
+        assert lease_spec(server)["holderIdentity"] == "a"
 
 
 async def test_a_race_for_a_new_lease_has_one_winner(server: ApiServer) -> None:
@@ -357,4 +259,4 @@ async def test_cancelling_a_candidate_that_was_just_beaten_resigns(server: ApiSe
         assert a.elector.lost.is_set()
         assert a.elector.remaining() == 0.0
         await a.elector.release()
-        assert _spec(server)["holderIdentity"] == "usurper"
+        assert lease_spec(server)["holderIdentity"] == "usurper"
