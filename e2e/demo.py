@@ -49,8 +49,12 @@ def main() -> int:
         if os.environ.get("KEEP"):
             cluster.keep()
             step(f"kept: export KUBECONFIG={cluster.kubeconfig()}")
+            _console.print(f"end it with: {cluster.how_to_end}")
             os._exit(0)
-    step("done, and everything is cleaned up")
+    if cluster.flavour == "kubeconfig":
+        step("done; the cluster is yours, so everything stays in it")
+    else:
+        step("done, and everything is cleaned up")
     return 0
 
 
