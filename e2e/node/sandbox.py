@@ -91,12 +91,15 @@ class Sandbox:
             processes.tell("u", group)
 
     def pids(self) -> list[int]:
-        """Return the machine's process ids of everything that runs in the sandbox."""
+        """Return the machine's process ids of everything that runs in the sandbox, Pods included."""
         first = self.pid
         if not first:
             return []
-        own = _pid_namespace(Path("/proc", str(first)))
-        return [int(entry.name) for entry in Path("/proc").glob("[0-9]*") if _pid_namespace(entry) == own]
+        children = _children()
+        found = [first]
+        for pid in found:
+            found += children.get(pid, ())
+        return found
 
     def launch(self, name: str, command: Sequence[str]) -> None:
         """Start a server; its output is appended to ``logs/NAME.log``."""
@@ -194,8 +197,13 @@ class Sandbox:
         return answer
 
 
-def _pid_namespace(entry: Path) -> str:
-    try:
-        return str((entry / "ns" / "pid").readlink())
-    except OSError:
-        return ""
+def _children() -> dict[int, list[int]]:
+    """Return the children of every process of the machine by the id of their parent."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        # A process may end while it is looked at.
+        with suppress(OSError):
+            # The second field, the name, is in brackets and may contain anything.
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    return children

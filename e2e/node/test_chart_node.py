@@ -1,0 +1,258 @@
+"""The real chart in real Pods: its whole life, and that issuing goes on through it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import pytest
+
+from e2e import image, installation, workload
+from e2e.errors import ApiError
+from e2e.node import cgroups
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from e2e.installation import Installation
+    from e2e.node.cluster import NodeCluster
+
+pytestmark = pytest.mark.node
+
+JSON = dict[str, Any]
+HOME = installation.NAMESPACE
+RELEASE = installation.RELEASE
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/{RELEASE}"
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/{RELEASE}"
+PODS = f"/api/v1/namespaces/{HOME}/pods"
+SECRETS = f"/api/v1/namespaces/{HOME}/secrets?labelSelector=meshca.dev/key-role"
+ROOTS = "/apis/meshca.dev/v1alpha1/caroots"
+VALUES = ("--set", "managedKeys.namespaces={*}")
+WAIT = ("--wait", "--timeout=120s")
+GAP_SECONDS = 10.0
+"""A leader that ends hands over; waiting for its Lease to expire would take 15 s and longer."""
+
+
+def helm(cluster: NodeCluster, command: str, *arguments: str) -> str:
+    return cluster.helm(command, RELEASE, *arguments, "--namespace", HOME).stdout
+
+
+def install(cluster: NodeCluster) -> None:
+    chart = str(installation.CHART)
+    helm(cluster, "install", chart, "--create-namespace", *VALUES, *WAIT)
+    installation.wait_served(cluster)
+
+
+@pytest.fixture(scope="module")
+def release(node: NodeCluster) -> Iterator[Installation]:
+    """Return the chart, installed by ``helm install --wait``, with a Ready configuration."""
+    install(node)
+    installation.configure(node, installation.DEFAULT)
+    yield installation.Installation(node, node.operator(), HOME, RELEASE)
+    helm(node, "uninstall", "--wait")
+
+
+@pytest.fixture
+def place(node: NodeCluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return a namespace of the test's own."""
+    name = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
+    node.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    node.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")
+    yield name
+    node.request("DELETE", f"/api/v1/namespaces/{name}")
+
+
+@dataclass(slots=True)
+class Issuing:
+    """A workload that asks for a new leaf again and again, and for how long each one kept it waiting."""
+
+    cluster: NodeCluster
+    namespace: str
+    seconds: list[float] = field(default_factory=list)
+    failed: list[BaseException] = field(default_factory=list)
+    _over: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        assert self._thread is not None
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            while not self._over.is_set():
+                name = f"leaf-{len(self.seconds)}"
+                began = time.monotonic()
+                request = workload.leaf(self.namespace, name, request=workload.csr().pem)
+                workload.create(self.cluster, request)
+                workload.wait_reason(self.cluster, self.namespace, name, "Issued", timeout=60)
+                self.seconds.append(time.monotonic() - began)
+                self._over.wait(0.1)
+        except BaseException as error:  # noqa: BLE001  told to the test, which would not see it else
+            self.failed.append(error)
+
+
+def ask_until_issued(cluster: NodeCluster, namespace: str) -> JSON:
+    """Return the first leaf that is issued; until the policies are in force again they are refused."""
+    for number in range(30):
+        request = workload.leaf(namespace, f"again-{number}", request=workload.csr().pem)
+        workload.create(cluster, request)
+        with suppress(TimeoutError):
+            return workload.wait_reason(cluster, namespace, f"again-{number}", "Issued", timeout=3)
+    raise AssertionError("still refused")
+
+
+def leader(cluster: NodeCluster) -> str:
+    """Return the Pod that holds the Lease; its identity begins with the Pod's name."""
+    holder = cluster.wait_for(
+        lambda leases: next((lease["spec"].get("holderIdentity") for lease in leases), None), LEASE
+    )
+    return str(holder).partition("_")[0]
+
+
+def ca(cluster: NodeCluster) -> dict[str, Any]:
+    """Return every CA key and every root: which object it is and what is in it."""
+    secrets = cluster.request("GET", SECRETS)["items"]
+    roots = cluster.request("GET", ROOTS)["items"]
+    return {
+        **{item["metadata"]["name"]: (item["metadata"]["uid"], item["data"]) for item in secrets},
+        **{item["metadata"]["name"]: (item["metadata"]["uid"], item["spec"]) for item in roots},
+    }
+
+
+def processes(cluster: NodeCluster) -> list[Path]:
+    """Return the /proc directories of the operator's processes."""
+    entries = [Path("/proc", str(pid)) for pid in cluster.sandbox.pids()]
+    return [entry for entry in entries if b"/meshca-operator\0" in (entry / "cmdline").read_bytes()]
+
+
+def memory_limit(process: Path) -> int:
+    """Return what the kernel lets a process have, in bytes, by its control group of either version."""
+    groups = dict(line.split(":")[1:] for line in (process / "cgroup").read_text().splitlines())
+    for hierarchy in cgroups.hierarchies():
+        for controller, file in (("memory", "memory.limit_in_bytes"), ("", "memory.max")):
+            limit = hierarchy / groups.get(controller, "/").lstrip("/") / file
+            if limit.exists() and controller in groups:
+                return int(limit.read_text())
+    raise AssertionError(f"{process} is in no control group that limits memory")
+
+
+def test_pods_run_as_the_chart_says(release: Installation, node: NodeCluster) -> None:
+    release.operator.wait_ready()
+    spec = node.request("GET", DEPLOYMENT)["spec"]
+    (container,) = spec["template"]["spec"]["containers"]
+    found = processes(node)
+    assert len(found) == spec["replicas"] == 2
+    for process in found:
+        status = dict(line.split(":\t", 1) for line in (process / "status").read_text().splitlines())
+        assert status["Uid"].split() == [str(image.USER)] * 4
+        assert {int(status[kind], 16) for kind in ("CapEff", "CapPrm", "CapBnd", "CapInh")} == {0}
+        assert (status["NoNewPrivs"], status["Seccomp"]) == ("1", "2")
+        mounts = [line.split() for line in (process / "mountinfo").read_text().splitlines()]
+        assert [entry[5].split(",")[0] for entry in mounts if entry[4] == "/"] == ["ro"]
+        assert container["resources"]["limits"]["memory"] == "512Mi"
+        assert memory_limit(process) == 512 << 20
+
+
+def test_every_replica_answers_and_one_leads(release: Installation, node: NodeCluster) -> None:
+    release.operator.wait_ready()
+    leads = {}
+    for replica in release.operator.replicas:
+        assert release.operator.get(replica, "/healthz")[0] == 200
+        assert release.operator.get(replica, "/readyz")[0] == 200
+        status, text = release.operator.get(replica, "/metrics")
+        assert status == 200
+        leads[replica] = next(line for line in text.splitlines() if line.startswith("meshca_leader"))
+    assert [replica for replica, line in leads.items() if line.endswith(" 1.0")] == [leader(node)]
+
+
+def test_helm_test_passes(release: Installation, node: NodeCluster) -> None:
+    release.operator.wait_ready()
+    said = helm(node, "test", "--logs", "--timeout=60s")
+    assert "API server answers: 1 caconfigurations.meshca.dev" in said
+    assert "Failed" not in said
+
+
+def test_an_update_and_its_rollback_leave_no_gap_in_issuing(
+    release: Installation, node: NodeCluster, place: str
+) -> None:
+    before = set(release.operator.replicas)
+    with Issuing(node, place) as issuing:
+        chart = str(installation.CHART)
+        helm(node, "upgrade", chart, "--reuse-values", "--set=log.level=debug", *WAIT)
+        updated = set(release.operator.replicas)
+        helm(node, "rollback", *WAIT)
+        after = set(release.operator.replicas)
+    assert issuing.failed == []
+    assert not before & updated
+    assert not updated & after
+    assert len(issuing.seconds) > 10
+    assert max(issuing.seconds) < GAP_SECONDS
+
+
+def test_a_killed_leader_comes_back_and_issuing_goes_on(
+    release: Installation, node: NodeCluster, place: str
+) -> None:
+    killed = leader(node)
+    release.operator.kill(killed)
+    workload.create(node, workload.leaf(place, "after", request=workload.csr().pem))
+    workload.wait_reason(node, place, "after", "Issued", timeout=60)
+    release.operator.wait_ready()
+    assert killed in release.operator.replicas
+    started = [line for line in release.operator.logs(killed) if line.get("message") == "starting"]
+    assert len(started) == 2
+
+
+def test_a_replica_that_is_told_to_stop_hands_over_and_exits_cleanly(
+    release: Installation, node: NodeCluster
+) -> None:
+    release.operator.wait_ready()
+    replica = leader(node)
+    began = time.monotonic()
+    release.operator.restart(replica)
+    assert time.monotonic() - began < 10
+    pod = node.request("GET", f"{PODS}/{replica}")
+    (status,) = pod["status"]["containerStatuses"]
+    assert status["lastState"]["terminated"]["exitCode"] == 0
+    release.operator.wait_ready()
+
+
+@pytest.mark.usefixtures("release")
+def test_installed_again_it_has_the_same_root_and_mints_nothing(node: NodeCluster, place: str) -> None:
+    workload.create(node, workload.leaf(place, "kept", request=workload.csr().pem))
+    workload.create(node, workload.leaf(place, "managed", secretName="managed-tls"))
+    leaves = [workload.wait_reason(node, place, name, "Issued") for name in ("kept", "managed")]
+    secret = node.request("GET", f"/api/v1/namespaces/{place}/secrets/managed-tls")
+    bundle = node.request("GET", f"/api/v1/namespaces/{place}/configmaps/meshca-trust-bundle")
+    before, mark = ca(node), node.audit_mark()
+    assert len(before) == 3, "a root, its key and a signer"
+
+    helm(node, "uninstall", "--wait")
+    node.wait_for(lambda pods: not pods, PODS)
+    assert processes(node) == []
+    with pytest.raises(ApiError, match="404"):
+        node.request("GET", DEPLOYMENT)
+    install(node)
+    later = ask_until_issued(node, place)
+
+    assert ca(node) == before
+    assert workload.openssl_verify(later["status"]["certificateChain"], bundle["data"]["ca.crt"]) == ""
+    for leaf in leaves:
+        path = workload.path(place, leaf["metadata"]["name"])
+        assert node.request("GET", path)["status"]["certificateChain"] == leaf["status"]["certificateChain"]
+    assert node.request("GET", f"/api/v1/namespaces/{place}/secrets/managed-tls") == secret
+    made = {
+        (event.resource, event.name)
+        for event in node.audit(mark)
+        if event.verb == "create" and event.resource in {"caroots", "secrets"}
+    }
+    assert {entry for entry in made if not entry[1].startswith("sh.helm.release.")} == set()
