@@ -48,9 +48,17 @@ class Api:
             return found
 
     async def watch(self, path: str, version: str) -> AsyncIterator[JSON]:
-        """Yield the events of a watch from a resourceVersion on."""
-        query = f"{path}?watch=1&resourceVersion={version}&timeoutSeconds=600"
+        """Yield the events of a watch from a resourceVersion on, for ever.
+
+        An API server under load closes the watch of a reader that lags behind; the next one resumes.
+        """
         timeout = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(query, timeout=timeout) as answer:
-            async for line in answer.content:
-                yield json.loads(line)
+        while True:
+            query = f"{path}?watch=1&resourceVersion={version}&timeoutSeconds=600"
+            async with self._session.get(query, timeout=timeout) as answer:
+                async for line in answer.content:
+                    event: JSON = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise RuntimeError(f"watch {path}: {event['object'].get('message')}")
+                    version = event["object"]["metadata"]["resourceVersion"]
+                    yield event
