@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e import flavours
+from e2e import flavours, installation
 from e2e.errors import CannotRunError
 from e2e.node.cluster import NodeCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+WAIT = ("--wait", "--timeout=120s")
 
 
 def made(name: str) -> NodeCluster:
@@ -29,3 +31,35 @@ def node() -> Iterator[NodeCluster]:
     """Return the node cluster of this run, started once."""
     with made("node") as cluster:
         yield cluster
+
+
+def helm(cluster: NodeCluster, command: str, *arguments: str) -> str:
+    """Run a Helm command on the release and return what it printed."""
+    place = ("--namespace", installation.NAMESPACE)
+    return cluster.helm(command, installation.RELEASE, *arguments, *place).stdout
+
+
+def install(cluster: NodeCluster) -> None:
+    """Install the chart and return when every Pod is ready."""
+    values = ("--set", "managedKeys.namespaces={*}")
+    helm(cluster, "install", str(installation.CHART), "--create-namespace", *values, *WAIT)
+    installation.wait_served(cluster)
+
+
+@pytest.fixture(scope="session")
+def release(node: NodeCluster) -> Iterator[installation.Installation]:
+    """Return the chart, installed by ``helm install --wait``, with a Ready configuration."""
+    install(node)
+    installation.configure(node, installation.DEFAULT)
+    yield installation.Installation(node, node.operator(), installation.NAMESPACE, installation.RELEASE)
+    helm(node, "uninstall", "--wait")
+
+
+@pytest.fixture
+def place(node: NodeCluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Return a namespace of the test's own."""
+    name = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
+    node.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
+    node.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")
+    yield name
+    node.request("DELETE", f"/api/v1/namespaces/{name}")

@@ -14,10 +14,9 @@ import pytest
 from e2e import image, installation, workload
 from e2e.errors import ApiError
 from e2e.node import cgroups
+from e2e.node.conftest import WAIT, helm, install
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from e2e.installation import Installation
     from e2e.node.cluster import NodeCluster
 
@@ -25,45 +24,13 @@ pytestmark = pytest.mark.node
 
 JSON = dict[str, Any]
 HOME = installation.NAMESPACE
-RELEASE = installation.RELEASE
-DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/{RELEASE}"
-LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/{RELEASE}"
+DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/{installation.RELEASE}"
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/{installation.RELEASE}"
 PODS = f"/api/v1/namespaces/{HOME}/pods"
 SECRETS = f"/api/v1/namespaces/{HOME}/secrets?labelSelector=meshca.dev/key-role"
 ROOTS = "/apis/meshca.dev/v1alpha1/caroots"
-VALUES = ("--set", "managedKeys.namespaces={*}")
-WAIT = ("--wait", "--timeout=120s")
 GAP_SECONDS = 10.0
 """A leader that ends hands over; waiting for its Lease to expire would take 15 s and longer."""
-
-
-def helm(cluster: NodeCluster, command: str, *arguments: str) -> str:
-    return cluster.helm(command, RELEASE, *arguments, "--namespace", HOME).stdout
-
-
-def install(cluster: NodeCluster) -> None:
-    chart = str(installation.CHART)
-    helm(cluster, "install", chart, "--create-namespace", *VALUES, *WAIT)
-    installation.wait_served(cluster)
-
-
-@pytest.fixture(scope="module")
-def release(node: NodeCluster) -> Iterator[Installation]:
-    """Return the chart, installed by ``helm install --wait``, with a Ready configuration."""
-    install(node)
-    installation.configure(node, installation.DEFAULT)
-    yield installation.Installation(node, node.operator(), HOME, RELEASE)
-    helm(node, "uninstall", "--wait")
-
-
-@pytest.fixture
-def place(node: NodeCluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """Return a namespace of the test's own."""
-    name = request.node.name.removeprefix("test_").replace("_", "-")[:40].rstrip("-")
-    node.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    node.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")
-    yield name
-    node.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 @dataclass(slots=True)
