@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,10 +42,14 @@ STEPS = [
 CRDS = Path(__file__).parents[3] / "crds"
 
 
+@cache
+def crd_of(kind: str) -> kinds.Kind:
+    return kinds.from_crd(yaml.safe_load((CRDS / f"{kind}.yaml").read_text()))
+
+
 def stored(kind: str, status: dict[str, Any]) -> dict[str, Any]:
     """Return a status as the API server would keep it, or fail when it would refuse it."""
-    document = yaml.safe_load((CRDS / f"{kind}.yaml").read_text())
-    crd = kinds.from_crd(document)
+    crd = crd_of(kind)
     body = {"metadata": {"name": "x"}, "status": status}
     inner = {"properties": {"status": crd.schema["properties"]["status"]}, "type": "object"}
     assert list(complaints({"status": status}, inner)) == []
