@@ -161,14 +161,17 @@ async def another_uid_is_a_conflict_everywhere(c: Contract) -> None:
         name = item["metadata"]["name"]
         other = item | {"metadata": item["metadata"] | {"uid": "11111111-2222-3333-4444-555555555555"}}
         uid = {"metadata": {"uid": other["metadata"]["uid"]}}
-        with pytest.raises(ConflictError):
+        with pytest.raises(ConflictError) as caught:
             await c.gateway.replace(resource, other)
-        with pytest.raises(ConflictError):
+        assert caught.value.reason == "Conflict"
+        with pytest.raises(ConflictError) as caught:
             await c.gateway.patch(resource, name, c.namespace, uid)
-        with pytest.raises(ConflictError):
+        assert caught.value.reason == "UIDMismatch", "422, where a PUT gets 409"
+        with pytest.raises(ConflictError) as caught:
             await c.gateway.apply(
                 resource, {"metadata": {"name": name, "namespace": c.namespace, **uid["metadata"]}}
             )
+        assert caught.value.reason == "UIDMismatch"
     with pytest.raises(ConflictError):
         await c.gateway.replace_status(
             WIDGET, made | {"metadata": made["metadata"] | {"uid": "x"}, "status": {"a": 1}}

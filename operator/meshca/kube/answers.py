@@ -77,7 +77,7 @@ _BY_CODE: dict[int, type[MeshCAError]] = {
 }
 _BY_CODE_AND_REASON: dict[tuple[int, str], type[MeshCAError]] = {
     (HTTPStatus.CONFLICT, "AlreadyExists"): AlreadyExistsError,
-    # PUT and apply answer 409 to another object's uid, a merge patch calls it an immutable field.
+    # A PUT answers 409 to another object's uid, merge patch and apply call it an immutable field.
     (HTTPStatus.UNPROCESSABLE_ENTITY, "UIDMismatch"): ConflictError,
 }
 

@@ -136,13 +136,6 @@ class Writer:
                     "and no existing object was found",
                 )
             return self._apply_new(kind, namespace, name, config, manager=manager, user=user)
-        if uid and uid != old["metadata"]["uid"]:
-            raise status.conflict(
-                kind.resource,
-                name,
-                f"uid mismatch: the provided object specified uid {uid}, "
-                f"the existing object has {old['metadata']['uid']}",
-            )
         new, owners = self._applied(kind, old, config, manager, force=force)
         stored = self._update(kind, old, new, subresource="", user=user, manager="")
         if stored["metadata"]["uid"] in self.store.owners:

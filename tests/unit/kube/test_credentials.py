@@ -197,7 +197,8 @@ async def test_programs_and_passwords_of_a_kubeconfig_are_refused(
 
 
 async def test_a_program_beside_a_token_is_not_run(tmp_path: Path) -> None:
-    user = {"token": "t", "exec": {"command": "touch", "args": [str(tmp_path / "owned")]}}
+    program = {"command": "touch", "args": [str(tmp_path / "owned")]}
+    user = {"token": "t", "exec": program | {"apiVersion": "client.authentication.k8s.io/v1"}}
     found = await from_kubeconfig_dict(_kubeconfig(user), base=tmp_path)
     assert found.token.current() == "t"
     assert os.listdir(tmp_path) == []  # noqa: PTH208  nobody waits for this event loop
