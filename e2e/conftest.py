@@ -11,11 +11,11 @@ import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import binaries, flavours, installation
+from e2e import binaries, flavours, installation, scenario
 from e2e.errors import CannotRunError
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LOG_LINES = 15
 """How many of the operator's last log lines are shown with a failed scenario, per replica."""
 
+JSON = dict[str, Any]
 _numbers = itertools.count(1)
 _clusters: list[Cluster] = []
 
@@ -60,19 +61,71 @@ def make_cluster() -> Iterator[Callable[[str], Cluster]]:
 def installed(cluster: Cluster) -> Iterator[Installation]:
     """Return meshca installed in the shared cluster, with CAConfiguration ``default`` Ready.
 
-    Managed keys are allowed in every namespace.
+    Managed keys are allowed in every namespace, and bundles of the names ``scenario.SPARE_BUNDLES``.
     """
-    made = installation.install(cluster, values={"managedKeys.namespaces": "{*}"})
+    bundles = ",".join([scenario.TRUST_BUNDLE, *scenario.SPARE_BUNDLES])
+    values = {"managedKeys.namespaces": "{*}", "trustBundle.configMapNames": f"{{{bundles}}}"}
+    made = installation.install(cluster, values=values)
     yield made
     made.operator.stop()
+
+
+@pytest.fixture
+def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., JSON]]:
+    """Return a function that makes one more CA in the shared installation and waits until it is Ready.
+
+    It takes fields of the spec; the CAConfiguration goes with the test.
+    """
+    made: list[str] = []
+
+    def make(**spec: Any) -> JSON:
+        body = scenario.configuration(namespace, **spec)
+        made.append(body["metadata"]["name"])
+        return installation.configure(installed.cluster, body, timeout=20)
+
+    yield make
+    for name in made:
+        installed.cluster.exchange("DELETE", scenario.path(name))
+
+
+@pytest.fixture(scope="session")
+def disturbable() -> Iterator[Installation]:
+    """Return meshca installed in a second cluster; taken by scenarios through ``disturbed``.
+
+    Managed keys are allowed in namespace ``keys`` only.
+    """
+    with _made(flavours.chosen(), "disturbed") as second:
+        scenario.make_namespace(second, "keys")
+        made = installation.install(second, values={"managedKeys.namespaces": "{keys}"})
+        yield made
+        made.operator.stop()
+
+
+@pytest.fixture
+def disturbed(disturbable: Installation) -> Installation:
+    """Return an installation that a scenario may disturb: it is whole when the scenario begins.
+
+    Whatever the scenario stops it starts again; what it makes may stay.
+    """
+    disturbable.operator.start()
+    disturbable.operator.wait_ready()
+    disturbable.cluster.wait(scenario.path("default"))
+    return disturbable
+
+
+@pytest.fixture
+def room(disturbable: Installation) -> str:
+    """Return the name of a namespace made for this test in the cluster of ``disturbed``; it stays."""
+    name = f"room-{next(_numbers)}"
+    scenario.make_namespace(disturbable.cluster, name)
+    return name
 
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
     """Return the name of a namespace made for this test; its deletion is begun, not waited for."""
     name = f"test-{next(_numbers)}"
-    cluster.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
-    cluster.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")
+    scenario.make_namespace(cluster, name)
     yield name
     cluster.request("DELETE", f"/api/v1/namespaces/{name}")
 
@@ -89,10 +142,11 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Show with a failure what each replica of the operator logged last."""
     report = yield
-    installed: Installation | None = getattr(item, "funcargs", {}).get("installed")
-    if report.failed and installed is not None:
-        for replica in installed.operator.replicas:
-            lines = installed.operator.logs(replica)[-LOG_LINES:]
+    arguments = getattr(item, "funcargs", {})
+    found: Installation | None = arguments.get("disturbed") or arguments.get("installed")
+    if report.failed and found is not None:
+        for replica in found.operator.replicas:
+            lines = found.operator.logs(replica)[-LOG_LINES:]
             report.sections.append((f"log of {replica}", "\n".join(map(json.dumps, lines))))
     return report
 

@@ -9,6 +9,7 @@ import base64
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -34,11 +35,19 @@ class Request:
     key: bytes
 
 
-def csr(*, uris: Iterable[str] = (), dns_names: Iterable[str] = ()) -> Request:
+def csr(
+    *,
+    uris: Iterable[str] = (),
+    dns_names: Iterable[str] = (),
+    addresses: Iterable[str] = (),
+    emails: Iterable[str] = (),
+) -> Request:
     """Make a P-256 key and a CSR with these names."""
     key = ec.generate_private_key(ec.SECP256R1())
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(uri) for uri in uris]
     names += [x509.DNSName(name) for name in dns_names]
+    names += [x509.IPAddress(ip_address(address)) for address in addresses]
+    names += [x509.RFC822Name(email) for email in emails]
     builder = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)

@@ -68,6 +68,9 @@ class Intake:
         meta = Meta.of(body)
         if event == DELETED:
             self._store.configurations.pop(meta.name, None)
+            for other in self._store.configurations:
+                # It may have waited for this one's trust domain or bundle name.
+                self._queue.add(configuration_key(other), Urgency.CONTROL)
         else:
             self._store.configurations[meta.name] = meta.uid
         self._queue.add(configuration_key(meta.name), Urgency.CONTROL)
