@@ -8,6 +8,7 @@ import json
 import logging
 import warnings
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -134,8 +135,10 @@ def test_text_around_a_key_survives() -> None:
 
 def test_libraries_are_quiet_and_go_the_same_way(json_lines: Callable[[], list[dict[str, Any]]]) -> None:
     logging.getLogger("kopf.objects").info("handled")
+    # Kopf's own handler on this logger, there once Kopf was imported, looks into its settings.
+    settings = SimpleNamespace(posting=SimpleNamespace(enabled=False, loggers=False, level=logging.INFO))
     logging.getLogger("kopf.objects").warning(
-        "patching failed", extra={"settings": object(), "k8s_skip": True, "k8s_ref": {"name": "a"}}
+        "patching failed", extra={"settings": settings, "k8s_skip": True, "k8s_ref": {"name": "a"}}
     )
     logging.getLogger("asyncio").error("never retrieved")
     with warnings.catch_warnings():
