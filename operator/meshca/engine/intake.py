@@ -6,6 +6,7 @@ handlers, so nothing here waits. Bodies may hold anything.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +63,8 @@ class Intake:
         self._authorities = authorities
         self._timers = timers
         self._clock = clock
+        self.relisted = asyncio.Event()
+        """Set when leaves are being listed again: deletions may have been missed before."""
 
     def configuration(self, event: str, body: Mapping[str, Any]) -> None:
         """Take in a CAConfiguration."""
@@ -99,6 +102,8 @@ class Intake:
         if event == DELETED:
             self.leaf_gone(meta.namespace, meta.name)
             return
+        if not event:
+            self.relisted.set()
         if known is not None and known.meta.uid != meta.uid:
             known = None
         if known is not None and _is_old(event, meta.resource_version, known.meta.resource_version):

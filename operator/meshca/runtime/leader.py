@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 GAUGES_EVERY = 15.0
 DRAIN_SECONDS = 5.0
+LISTING_SECONDS = 5.0
 
 
 class Leader:
@@ -246,19 +247,32 @@ class _Engine:
                 _log.warning("not read at start", extra={"configuration": name, "why": error.message})
 
     async def safety_net(self) -> None:
-        """Every ten minutes look at every CA object, and drop leaves whose deletion no watch told of."""
+        """Look at what no watch may have told of: every ten minutes, and after each new listing of leaves."""
         while True:
-            await asyncio.sleep(SAFETY_NET)
-            for name in tuple(self.store.configurations):
-                self.queue.add(configuration_key(name), Urgency.CONTROL)
             try:
-                existing = await self._gateway.names(names.LEAF)
-            except MeshCAError as error:
-                _log.warning("leaves could not be listed", extra={"why": error.message})
-                continue
-            for view in self.store.leaves:
-                if existing.get(view.key) != view.meta.uid:
-                    self.intake.leaf_gone(*view.key)
+                async with asyncio.timeout(SAFETY_NET):
+                    await self.intake.relisted.wait()
+            except TimeoutError:
+                for name in tuple(self.store.configurations):
+                    self.queue.add(configuration_key(name), Urgency.CONTROL)
+            # A listing arrives object by object: looked at once, when it is over.
+            await asyncio.sleep(LISTING_SECONDS)
+            self.intake.relisted.clear()
+            await self._drop_vanished()
+
+    async def _drop_vanished(self) -> None:
+        """Forget leaves that were deleted while the watch was down, since Kopf does not tell of them."""
+        # Before the listing: what is created meanwhile must not look like vanished.
+        known = {view.key: view.meta.uid for view in self.store.leaves}
+        try:
+            existing = await self._gateway.names(names.LEAF)
+        except MeshCAError as error:
+            _log.warning("leaves could not be listed", extra={"why": error.message})
+            return
+        for key, uid in known.items():
+            view = self.store.leaves.get(key)
+            if existing.get(key) != uid and view is not None and view.meta.uid == uid:
+                self.intake.leaf_gone(*key)
 
     async def wind_down(self) -> None:
         """Take nothing new and let what runs end, for a few seconds."""
