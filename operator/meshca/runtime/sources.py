@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api import admission, names
 from meshca.engine.managed import EVERYWHERE
-from meshca.errors import MeshCAError, NotFoundError
+from meshca.errors import MeshCAError, MisconfiguredError
 from meshca.kube.watch import Reflector
 
 if TYPE_CHECKING:
@@ -74,7 +74,8 @@ async def has_cluster_bundles(gateway: Gateway) -> bool:
     """Tell whether the API server serves ClusterTrustBundles in the version written here."""
     try:
         await gateway.list(names.CLUSTER_TRUST_BUNDLE)
-    except NotFoundError:
+    except MisconfiguredError:
+        # The kind is not served: Kubernetes is older than 1.37.
         return False
     except MeshCAError as error:
         _log.warning("ClusterTrustBundles are not published", extra={"why": error.message})
