@@ -36,7 +36,10 @@ MARKER = "meshca-audit-marker"
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """One write that the API server answered, as its audit log tells it; ``time`` is in UTC."""
+    """One write that the API server answered, as its audit log tells it.
+
+    ``received`` is when it came, ``time`` when it was answered; both in UTC.
+    """
 
     audit_id: str
     user: str
@@ -48,6 +51,7 @@ class AuditEvent:
     name: str
     code: int
     stage: str
+    received: datetime
     time: datetime
     user_agent: str
 
@@ -72,6 +76,7 @@ def parse(line: str) -> AuditEvent:
         name=ref.get("name", ""),
         code=event.get("responseStatus", {}).get("code", 0),
         stage=event["stage"],
+        received=datetime.fromisoformat(event["requestReceivedTimestamp"]).astimezone(UTC),
         time=datetime.fromisoformat(event["stageTimestamp"]).astimezone(UTC),
         user_agent=event.get("userAgent", ""),
     )

@@ -63,9 +63,7 @@ def installed(cluster: Cluster) -> Iterator[Installation]:
 
     Managed keys are allowed in every namespace, and bundles of the names ``scenario.SPARE_BUNDLES``.
     """
-    bundles = ",".join([scenario.TRUST_BUNDLE, *scenario.SPARE_BUNDLES])
-    values = {"managedKeys.namespaces": "{*}", "trustBundle.configMapNames": f"{{{bundles}}}"}
-    made = installation.install(cluster, values=values)
+    made = installation.install(cluster, values=scenario.VALUES | {"managedKeys.namespaces": "{*}"})
     yield made
     made.operator.stop()
 
@@ -92,11 +90,11 @@ def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., J
 def disturbable() -> Iterator[Installation]:
     """Return meshca installed in a second cluster; taken by scenarios through ``disturbed``.
 
-    Managed keys are allowed in namespace ``keys`` only.
+    Managed keys are allowed in namespace ``keys`` only, and it logs all it can.
     """
     with _made(flavours.chosen(), "disturbed") as second:
         scenario.make_namespace(second, "keys")
-        made = installation.install(second, values={"managedKeys.namespaces": "{keys}"})
+        made = installation.install(second, values=scenario.STRICT_VALUES)
         yield made
         made.operator.stop()
 

@@ -60,18 +60,23 @@ def install(
 
     ``values`` go to ``helm --set``; ``configuration=None`` leaves the last two steps out; seconds.
     """
-    settings = {**cluster.chart_values, **(values or {})}
-    arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
-    wait = ["--wait", f"--timeout={timeout:.0f}s"] if cluster.has_nodes else []
-    place = ["--namespace", NAMESPACE, "--create-namespace"]
-    cluster.helm("upgrade", "--install", RELEASE, str(CHART), *place, *arguments, *wait, version=helm)
-    wait_served(cluster)
+    release(cluster, values or {}, helm=helm, timeout=timeout)
     operator = cluster.operator(NAMESPACE, RELEASE)
     operator.start()
     operator.wait_ready(timeout)
     if configuration is not None:
         configure(cluster, configuration, timeout)
     return Installation(cluster, operator, NAMESPACE, RELEASE)
+
+
+def release(cluster: Cluster, values: Mapping[str, str], *, helm: int = 4, timeout: float = 90.0) -> None:
+    """Install or upgrade the chart and return once its kinds are served; starts no process; seconds."""
+    settings = {**cluster.chart_values, **values}
+    arguments = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
+    wait = ["--wait", f"--timeout={timeout:.0f}s"] if cluster.has_nodes else []
+    place = ["--namespace", NAMESPACE, "--create-namespace"]
+    cluster.helm("upgrade", "--install", RELEASE, str(CHART), *place, *arguments, *wait, version=helm)
+    wait_served(cluster)
 
 
 def configure(cluster: Cluster, configuration: JSON, timeout: float = 90.0) -> JSON:

@@ -25,8 +25,11 @@ OPERATOR = f"system:serviceaccount:{SYSTEM}:meshca"
 MEDIC = "medic"
 """An administrator who is in the break-glass group."""
 SPARE_BUNDLES = tuple(f"spare-{number}" for number in range(24))
-"""Bundle names that the shared installation allows besides the default."""
+"""Bundle names that the installations allow besides the default."""
 TRUST_BUNDLE = "meshca-trust-bundle"
+VALUES = {"trustBundle.configMapNames": f"{{{','.join([TRUST_BUNDLE, *SPARE_BUNDLES])}}}"}
+STRICT_VALUES = VALUES | {"managedKeys.namespaces": "{keys}", "log.level": "debug"}
+"""Chart values of the installation that scenarios may disturb."""
 
 _numbers = itertools.count()
 

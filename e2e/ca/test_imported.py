@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from e2e import scenario, workload
-from e2e.ca import roots
+from e2e import roots, scenario, workload
 from e2e.client import path_of
 from e2e.installation import exists
 from meshca.api import names

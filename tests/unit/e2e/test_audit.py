@@ -29,6 +29,7 @@ def line(**change: Any) -> str:
             "subresource": "status",
         },
         "responseStatus": {"code": 200},
+        "requestReceivedTimestamp": "2026-11-23T07:00:00.100000Z",
         "stageTimestamp": "2026-11-23T07:00:00.123456Z",
     }
     return json.dumps({**event, **change}) + "\n"
@@ -46,6 +47,7 @@ def test_a_line_names_who_did_what_to_which_object() -> None:
         name="web",
         code=200,
         stage="ResponseComplete",
+        received=datetime(2026, 11, 23, 7, 0, 0, 100000, tzinfo=UTC),
         time=datetime(2026, 11, 23, 7, 0, 0, 123456, tzinfo=UTC),
         user_agent="kubectl",
     )
