@@ -18,6 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from e2e import tools
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -116,6 +118,15 @@ def openssl_verify(chain: str, bundle: str) -> str:
         (place / "leaf").write_bytes(leaf_certificate.public_bytes(Encoding.PEM))
         (place / "chain").write_bytes(b"".join(item.public_bytes(Encoding.PEM) for item in others))
         (place / "roots").write_text(bundle)
-        command = ["openssl", "verify", "-x509_strict", "-CAfile", "roots", "-untrusted", "chain", "leaf"]
+        command = [
+            str(tools.openssl()),
+            "verify",
+            "-x509_strict",
+            "-CAfile",
+            "roots",
+            "-untrusted",
+            "chain",
+            "leaf",
+        ]
         done = subprocess.run(command, cwd=place, capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr

@@ -6,7 +6,6 @@ end-to-end test, because it needs a toolchain.
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from cryptography.x509 import verification
 
+from e2e import tools
 from meshca.errors import InvalidError
 from meshca.pki import certificates, chain
 from tests.fakes.pki import CA_SPECS, NOW, SPIFFE_ID
@@ -46,13 +46,6 @@ def test_every_kind_of_ca_key_is_among_the_cases_in_every_role() -> None:
 # --- OpenSSL ------------------------------------------------------------------------------------
 
 
-def _openssl() -> str:
-    found = shutil.which("openssl")
-    if found is None:
-        pytest.fail("these tests need the program openssl: install it", pytrace=False)
-    return found
-
-
 def _verdicts(program: str, names: list[str], purpose: str, directory: Path) -> dict[str, bool]:
     """Ask one process about all cases that share their roots and what is sent along."""
     directory.mkdir()
@@ -73,7 +66,7 @@ def _verdicts(program: str, names: list[str], purpose: str, directory: Path) -> 
 
 @pytest.mark.parametrize("purpose", ["sslserver", "sslclient", "any"])
 def test_openssl_in_strict_mode(purpose: str, tmp_path: Path) -> None:
-    program = _openssl()
+    program = str(tools.openssl())
     asked = [name for name in MAKERS if purpose == "any" or not is_ca(name)]
     groups: dict[tuple[object, ...], list[str]] = {}
     for name in asked:
