@@ -7,6 +7,7 @@ local needs_a_person = {
   ManagedKeysNotAllowed = true,
   PolicyGap = true,
   ProviderError = true,
+  RootExpired = true,
   RootKeyMissing = true,
   SecretConflict = true,
   TrustDomainConflict = true,

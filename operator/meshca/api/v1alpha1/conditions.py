@@ -96,7 +96,7 @@ REASONS: Final[dict[str, tuple[Reason, ...]]] = {
         Reason.INVALID_CONFIGURATION,
         Reason.TRUST_DOMAIN_CONFLICT,
         Reason.BUNDLE_CONFLICT,
-        Reason.ADMISSION_POLICY_MISSING,
+        Reason.ROOT_EXPIRED,
     ),
     "RotationInProgress": (*_PHASES, *_ENDS, *_STOPS),
     "RootExpiringSoon": (Reason.ROOT_EXPIRING_SOON, Reason.ROOT_EXPIRED, Reason.AS_EXPECTED),
