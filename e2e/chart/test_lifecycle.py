@@ -87,6 +87,9 @@ def forget(cluster: Cluster) -> None:
         cluster.helm("uninstall", name, "--namespace", HOME)
     crds = [item["metadata"]["name"] for item in cluster.request("GET", CRDS)["items"]]
     own = [name for name in crds if name.endswith(".meshca.dev")]
+    for name in own:
+        # A kind that was never listed is deleted only after a back-off of many minutes.
+        cluster.wait_for(lambda _: True, f"{OWN}/{name.split('.')[0]}", 30)
     if own:
         cluster.kubectl("delete", "customresourcedefinition", *own)
     for secret in cluster.request("GET", KEYS)["items"]:
