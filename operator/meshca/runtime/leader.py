@@ -237,8 +237,8 @@ class _Engine:
 
     async def first_look(self) -> None:
         """Read the policy and every configuration once, before the first leaf is looked at."""
-        await self.admissions.reconcile()
-        for body in await self._gateway.list(names.CA_CONFIGURATION):
+        await sources.insist(self.admissions.reconcile)
+        for body in await sources.insist(lambda: self._gateway.list(names.CA_CONFIGURATION)):
             name = Meta.of(body).name
             self.intake.configuration("", body)
             try:

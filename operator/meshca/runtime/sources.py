@@ -7,22 +7,25 @@ their name, the one admission policy.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from meshca.api import admission, names
 from meshca.engine.managed import EVERYWHERE
-from meshca.errors import MeshCAError, MisconfiguredError
+from meshca.errors import ConflictError, MeshCAError, MisconfiguredError, TransientError
 from meshca.kube.watch import Reflector
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from meshca.clock import Clock
     from meshca.config import Settings
     from meshca.engine.intake import Intake
     from meshca.kube.gateway import Gateway, WatchEvent
 
+T = TypeVar("T")
+RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -70,10 +73,20 @@ def reflectors(
     return found
 
 
+async def insist(read: Callable[[], Awaitable[T]]) -> T:
+    """Read what nothing can start without, again and again while the failure is one that passes."""
+    while True:
+        try:
+            return await read()
+        except (TransientError, ConflictError) as error:
+            _log.warning("not read at start, trying again", extra={"why": error.message})
+            await asyncio.sleep(RETRY_SECONDS)
+
+
 async def has_cluster_bundles(gateway: Gateway) -> bool:
     """Tell whether the API server serves ClusterTrustBundles in the version written here."""
     try:
-        await gateway.list(names.CLUSTER_TRUST_BUNDLE)
+        await insist(lambda: gateway.list(names.CLUSTER_TRUST_BUNDLE))
     except MisconfiguredError:
         # The kind is not served: Kubernetes is older than 1.37.
         return False
