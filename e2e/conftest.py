@@ -6,6 +6,7 @@ or needs other chart values takes ``make_cluster`` and its own installation.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -147,6 +148,11 @@ def pytest_runtest_makereport(
             lines = found.operator.logs(replica)[-LOG_LINES:]
             report.sections.append((f"log of {replica}", "\n".join(map(json.dumps, lines))))
     return report
+
+
+def pytest_sessionstart() -> None:
+    """Say that no loop is wanted outside of tests: looptime would have one made that nobody closes."""
+    asyncio.set_event_loop(None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

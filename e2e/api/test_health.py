@@ -123,7 +123,7 @@ def test_what_the_operator_made_is_finished(installed: Installation, namespace: 
     cluster.request("POST", path_of(names.LEAF, namespace), world.managed("made") | {"spec": spec})
     path = path_of(names.LEAF, namespace, "made")
     assert judge(cluster.wait(path))[:2] == ("Current", "Healthy")
-    (root,) = cluster.request("GET", path_of(names.CA_ROOT))["items"]
-    assert judge(root)[:2] == ("Current", "Healthy")
     configuration = cluster.request("GET", path_of(names.CA_CONFIGURATION, name="default"))
     assert judge(configuration).kstatus == "Current"
+    root = cluster.request("GET", path_of(names.CA_ROOT, name=configuration["status"]["activeRoot"]))
+    assert judge(root)[:2] == ("Current", "Healthy")
