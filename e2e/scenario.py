@@ -24,7 +24,7 @@ SYSTEM = installation.NAMESPACE
 OPERATOR = f"system:serviceaccount:{SYSTEM}:meshca"
 MEDIC = "medic"
 """An administrator who is in the break-glass group."""
-SPARE_BUNDLES = tuple(f"spare-{number}" for number in range(40))
+SPARE_BUNDLES = tuple(f"spare-{number}" for number in range(16))
 """Bundle names that the installations allow besides the default."""
 TRUST_BUNDLE = "meshca-trust-bundle"
 VALUES = {"trustBundle.configMapNames": f"{{{','.join([TRUST_BUNDLE, *SPARE_BUNDLES])}}}"}
@@ -59,7 +59,7 @@ def configuration(namespace: str, **spec: Any) -> JSON:
     own = {
         "trustDomain": f"ca-{number}.example",
         "trustBundle": {
-            "configMapName": SPARE_BUNDLES[number],
+            "configMapName": SPARE_BUNDLES[number % len(SPARE_BUNDLES)],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "clusterTrustBundle": False,
         },
