@@ -14,7 +14,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, NamedTuple
 
 from meshca.clock import SystemClock
-from meshca.errors import GoneError, MeshCAError, TransientError
+from meshca.errors import ForbiddenError, GoneError, MeshCAError, TransientError
 from meshca.kube.backoff import Backoff
 from meshca.kube.gateway import PAGE_SIZE, WatchEvent
 
@@ -48,7 +48,8 @@ class Reflector:
     ADDED, MODIFIED and DELETED; a DELETED found by a re-list has only the metadata that was kept
     (name, namespace, uid, resourceVersion). ``synced`` is set after the first whole list,
     ``last_activity`` is the ``monotonic`` second of the last sign of life, ``last_error`` the text of
-    the failure that lasts, or empty.
+    the failure that lasts, or empty. With ``may_be_refused`` a 403 counts as an empty list and a sign of
+    life: nobody waits for it, it is tried again and again.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Reflector:
         label_selector: str = "",
         field_selector: str = "",
         metadata_only: bool = False,
+        may_be_refused: bool = False,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -74,6 +76,7 @@ class Reflector:
         }
         self._handler = handler
         self._metadata_only = metadata_only
+        self._may_be_refused = may_be_refused
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
         self._known: dict[tuple[str, str], _Known] = {}
@@ -100,6 +103,9 @@ class Reflector:
                 self._version = ""
                 await self._pause(error)
             except MeshCAError as error:
+                if self._may_be_refused and isinstance(error, ForbiddenError):
+                    self._alive()
+                    self.synced.set()
                 await self._pause(error)
 
     async def _list(self) -> None:

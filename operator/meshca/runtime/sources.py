@@ -64,6 +64,8 @@ def reflectors(
             intake.managed_secret,
             "" if namespace == EVERYWHERE else namespace,
             label_selector=f"{names.LABEL_LEAF}=true",
+            # A namespace that was deleted took the right to read it along: the others go on.
+            may_be_refused=namespace != EVERYWHERE,
         )
         for namespace in managed
     ]

@@ -139,3 +139,16 @@ async def test_a_list_without_a_version_is_not_trusted(server: ApiServer) -> Non
         await asyncio.sleep(1)
         assert "no resourceVersion" in heard.reflector.last_error
         assert not heard.reflector.synced.is_set()
+
+
+async def test_a_kind_that_may_be_refused_keeps_nobody_waiting_and_counts_as_alive(server: ApiServer) -> None:
+    fault = server.fault(verb="list", error=status.forbidden(SECRET, "", "no"), times=None)
+    secret(server, "a")
+    async with running(Heard(server, may_be_refused=True)) as heard:
+        await asyncio.sleep(1000)
+        assert heard.reflector.synced.is_set()
+        assert LoopClock().monotonic() - heard.reflector.last_activity <= 31
+        assert fault.hits < 100
+        fault.times = 0
+        await asyncio.sleep(31)
+        assert heard.take() == [("ADDED", "a")]
