@@ -19,7 +19,7 @@ from meshca.engine.outcome import Outcome
 from meshca.errors import ConflictError, ForbiddenError, InvalidError, MisconfiguredError, NotFoundError
 from meshca.pki import chain
 from meshca.planning.authority import Authority
-from meshca.planning.ca import CASnapshot, ImportedPair, Publication
+from meshca.planning.ca import CASnapshot, ImportedPair, Publication, RaiseLeafTTL
 from meshca.planning.configuration import plan_configuration
 from meshca.planning.desired import resolve
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of
@@ -76,7 +76,8 @@ class ConfigurationReconciler:
                 return Outcome(), None
             snapshot = await self._observe(body, found, problem)
             plan = plan_configuration(snapshot)
-            self._publish(snapshot, plan)
+            if not self._keeps_issuing(name, plan):
+                self._publish(snapshot, plan)
             if plan.step is None or problem:
                 await self._write_status(body, plan)
                 return Outcome(retry=bool(problem)), plan.due
@@ -159,6 +160,10 @@ class ConfigurationReconciler:
             complete=board.complete,
         )
 
+    def _keeps_issuing(self, name: str, plan: CAPlan) -> bool:
+        """Tell whether the former rules hold on, because a longer lifetime is not on record yet."""
+        return isinstance(plan.step, RaiseLeafTTL) and isinstance(self._authorities.get(name), Authority)
+
     def _publish(self, snapshot: CASnapshot, plan: CAPlan) -> None:
         name, authority = snapshot.meta.name, plan.authority
         desired = plan.desired
@@ -178,6 +183,8 @@ class ConfigurationReconciler:
             )
             self._intake.bundle_wish(wish)
             self._telemetry.signer_expiry(name, authority.signer_not_after)
+        # This version knows no rotation, so that its phase is none.
+        self._telemetry.rotation_phase(name, "")
         for root in snapshot.roots:
             self._telemetry.root_expiry(name, root.meta.name, root.facts.not_after)
 

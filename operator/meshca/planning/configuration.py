@@ -164,13 +164,15 @@ def _authority(situation: Situation) -> Authority | Unavailable:
         return castatus.unavailable(castatus.why_not_ready(situation))
     assert signer.certificate is not None
     assert signer.facts is not None
+    # Not before it is on record on the CARoot may a leaf live longer.
+    longest = root.largest_leaf_ttl or desired.leaf_max_ttl
     return Authority(
         configuration=snapshot.meta.name,
         trust_domain=situation.trust_domain,
         cluster_name=desired.cluster_name,
         naming=desired.naming,
-        leaf_ttl=desired.leaf_ttl,
-        leaf_max_ttl=desired.leaf_max_ttl,
+        leaf_ttl=min(desired.leaf_ttl, longest),
+        leaf_max_ttl=min(desired.leaf_max_ttl, longest),
         root=root.facts.fingerprint,
         signer=signer.certificate,
         signer_key_id=signer.facts.subject_key_id,
