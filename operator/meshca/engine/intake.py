@@ -70,7 +70,9 @@ class Intake:
         """Take in a CAConfiguration."""
         meta = Meta.of(body)
         if event == DELETED:
-            self._store.configurations.pop(meta.name, None)
+            # Kopf keeps the order of each uid only: a successor of that name may be known already.
+            if self._store.configurations.get(meta.name) == meta.uid:
+                del self._store.configurations[meta.name]
             for other in self._store.configurations:
                 # It may have waited for this one's trust domain or bundle name.
                 self._queue.add(configuration_key(other), Urgency.CONTROL)
@@ -100,14 +102,16 @@ class Intake:
         meta = Meta.of(body)
         known = self._store.leaves.get((meta.namespace, meta.name))
         if event == DELETED:
-            self.leaf_gone(meta.namespace, meta.name)
+            # Kopf keeps the order of each uid only: a successor of that name may be known already.
+            if known is None or known.meta.uid == meta.uid:
+                self.leaf_gone(meta.namespace, meta.name)
             return
         if not event:
             self.relisted.set()
-        if known is not None and known.meta.uid != meta.uid:
-            known = None
         if known is not None and _is_old(event, meta.resource_version, known.meta.resource_version):
             return
+        if known is not None and known.meta.uid != meta.uid:
+            known = None
         view = leaf_view(body, known)
         self._store.leaves.put(view)
         self.queue_leaf(view)

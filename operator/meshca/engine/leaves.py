@@ -15,7 +15,7 @@ from meshca.api import names
 from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.engine.evidence import Verifier, facts_of_issue
-from meshca.engine.intake import leaf_key
+from meshca.engine.intake import leaf_key, newer
 from meshca.engine.observer import LeafObserver
 from meshca.engine.outcome import Outcome
 from meshca.engine.work import Urgency
@@ -31,7 +31,7 @@ from meshca.pki import issuance, keys
 from meshca.pki.certificates import public_key_of, to_pem
 from meshca.pki.renewal import renew_at
 from meshca.planning.authority import Authority
-from meshca.planning.leaf import HOLDS, LeafSnapshot, plan_leaf, refused
+from meshca.planning.leaf import FAILED, HOLDS, LeafSnapshot, plan_leaf, refused
 from meshca.planning.refusals import Refusal
 from meshca.planning.views import leaf_view
 from meshca.providers.builtin import run_key_work
@@ -255,7 +255,7 @@ class LeafReconciler:
         answer = await self._cluster.patch(
             names.LEAF, view.meta.name, view.meta.namespace, body, subresource="status"
         )
-        self._store.leaves.put(leaf_view(answer, view))
+        self._keep(leaf_view(answer, view))
         if not report.ready:
             self._telemetry.issue_failed(report.reason)
 
@@ -277,8 +277,16 @@ class LeafReconciler:
             issued=facts,
             chain="",
         )
-        self._store.leaves.put(known)
+        self._keep(known)
         return known
+
+    def _keep(self, written: LeafView) -> None:
+        """Keep what was written, unless the watch was quicker: removed, replaced or changed since."""
+        current = self._store.leaves.get(written.key)
+        if current is None or current.meta.uid != written.meta.uid:
+            return
+        if not newer(current.meta.resource_version, written.meta.resource_version):
+            self._store.leaves.put(written)
 
     async def _remove(self, view: LeafView, why: str) -> None:
         _log.info(
@@ -299,7 +307,9 @@ class LeafReconciler:
 
 def _ready_condition(view: LeafView, report: Report, now: datetime) -> JSON:
     ready = str(report.ready)
-    since = view.reason_since if view.ready == ready and view.reason_since else now
+    # A final refusal counts from its own moment on, since the request is removed a day after it.
+    same = view.ready == ready and (view.state == FAILED) == (report.state == FAILED)
+    since = view.reason_since if same and view.reason_since else now
     return {
         "type": "Ready",
         "status": ready,
