@@ -23,6 +23,7 @@ from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode
 from meshca.planning.views import Meta
 from meshca.providers.api import KeyPair, RootRequest, SignerRequest
 from meshca.providers.builtin import run_key_work
+from meshca.providers.checks import check_root, check_signer
 
 if TYPE_CHECKING:
     from meshca.clock import Clock
@@ -122,15 +123,14 @@ class StepExecutor:
         await self._cluster.create(names.SECRET, secret)
 
     async def _generated(self, desired: Desired, plan: CAPlan) -> KeyPair:
-        return await self._providers.get(desired.provider).make_root(
-            RootRequest(
-                configuration=desired.configuration,
-                trust_domain=plan.trust_domain,
-                key=desired.key,
-                ttl=desired.root_ttl,
-                now=self._clock.now(),
-            )
+        request = RootRequest(
+            configuration=desired.configuration,
+            trust_domain=plan.trust_domain,
+            key=desired.key,
+            ttl=desired.root_ttl,
+            now=self._clock.now(),
         )
+        return check_root(await self._providers.get(desired.provider).make_root(request), request)
 
     async def _imported(self, desired: Desired) -> KeyPair:
         body = await self._cluster.get(names.SECRET, desired.imported_secret, self._namespace)
@@ -197,17 +197,17 @@ class StepExecutor:
         if root_key is None:
             raise ConflictError(f"the key in Secret {step.root_secret.meta.name!r} is gone")
         key = await run_key_work(desired.key, lambda: keys.generate(desired.key))
-        certificate = await self._providers.get(desired.provider).sign_signer(
-            KeyPair(step.root.certificate, root_key),
-            SignerRequest(
-                configuration=context.name,
-                trust_domain=context.plan.trust_domain,
-                cluster_name=desired.cluster_name,
-                public_key=key.public_key(),
-                ttl=desired.intermediate_ttl,
-                now=self._clock.now(),
-            ),
+        root = KeyPair(step.root.certificate, root_key)
+        request = SignerRequest(
+            configuration=context.name,
+            trust_domain=context.plan.trust_domain,
+            cluster_name=desired.cluster_name,
+            public_key=key.public_key(),
+            ttl=desired.intermediate_ttl,
+            now=self._clock.now(),
         )
+        signed = await self._providers.get(desired.provider).sign_signer(root, request)
+        certificate = check_signer(signed, root, request)
         name = names.signer_secret(context.name, chain.facts(certificate).subject_key_id)
         secret = _key_secret(
             name,

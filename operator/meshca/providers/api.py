@@ -1,7 +1,7 @@
 """What a provider of CA keys must do, and what it may be able to do.
 
 A provider makes roots and signs what stands below them; it never decides when. Every certificate it
-returns is linted by the caller's layer before anybody uses it. Optional abilities are protocols of
+returns goes through ``providers.checks`` before anybody uses it. Optional abilities are protocols of
 their own, found by ``isinstance``. Errors: ``TransientError`` (try again), ``MisconfiguredError`` (a
 person must act), ``RefusedError`` (will not be granted).
 """
