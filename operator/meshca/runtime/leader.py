@@ -128,19 +128,24 @@ class Leader:
     async def _follow(self, engine: _Engine) -> None:
         await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors))
         await engine.first_look()
+        registry = watches.registry_for(engine.intake, self._login, engine.heard)
         workers = asyncio.create_task(engine.workers.run(self._settings.workers), name="workers")
-        gauges = asyncio.create_task(self._gauges(engine), name="gauges")
-        safety = asyncio.create_task(engine.safety_net(), name="safety-net")
+        others = (
+            asyncio.create_task(watches.watch(registry, self._stop_kopf), name="watches"),
+            asyncio.create_task(self._gauges(engine), name="gauges"),
+            asyncio.create_task(engine.safety_net(), name="safety-net"),
+        )
         self.synced = True
         try:
-            await watches.watch(
-                watches.registry_for(engine.intake, self._login, engine.heard), self._stop_kopf
-            )
+            # None of them ends by itself: a leader that goes on without one is worse than none.
+            done, _ = await asyncio.wait([workers, *others], return_when=asyncio.FIRST_COMPLETED)
+            for part in done:
+                part.result()
         finally:
-            for task in (gauges, safety):
+            for task in others:
                 task.cancel()
             engine.queue.close()
-            await asyncio.gather(workers, gauges, safety, return_exceptions=True)
+            await asyncio.gather(workers, *others, return_exceptions=True)
 
     def _login(self) -> kopf.ConnectionInfo:
         found = in_cluster(self._settings.token_dir, self._clock)
