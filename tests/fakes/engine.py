@@ -7,11 +7,12 @@ in a cluster: gateway, watches, queue, timers, reconcilers.
 from __future__ import annotations
 
 import asyncio
+import inspect
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 
 import yaml
 
@@ -30,11 +31,12 @@ from tests.fakes.clock import LoopClock
 from tests.fakes.telemetry import Tally
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from meshca.kube.gateway import WatchEvent
 
 JSON = dict[str, Any]
+P = ParamSpec("P")
 NAMESPACE = "meshca-system"
 OPERATOR = f"system:serviceaccount:{NAMESPACE}:meshca"
 GROUP = "meshca:break-glass"
@@ -201,10 +203,12 @@ class Cluster:
 
     async def until(self, holds: Callable[[], object], seconds: float = 60.0) -> None:
         """Wait until something holds; fails after so many (virtual) seconds."""
+        pause = 0.05
         try:
             async with asyncio.timeout(seconds):
-                while not holds():  # noqa: ASYNC110  any state of the server, which has no events for it
-                    await asyncio.sleep(0.05)
+                while not holds():
+                    await asyncio.sleep(pause)
+                    pause = min(pause * 1.05, seconds / 500 + 0.05)
         except TimeoutError:
             leaves = {item["metadata"]["name"]: _ready(item.get("status") or {}) for item in self.leaves()}
             raise AssertionError(
@@ -255,3 +259,19 @@ async def ready(**spec: Any) -> AsyncIterator[Cluster]:
         await asyncio.sleep(5)
         cluster.written()
         yield cluster
+
+
+def with_cluster(test: Callable[Concatenate[Cluster, P], Awaitable[None]]) -> Callable[P, Awaitable[None]]:
+    """Give a test a running operator whose CA is Ready.
+
+    No fixture, because fixtures run outside of virtual time.
+    """
+
+    @wraps(test)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        async with ready() as cluster:
+            await test(cluster, *args, **kwargs)
+
+    shown = inspect.signature(test)
+    run.__dict__["__signature__"] = shown.replace(parameters=list(shown.parameters.values())[1:])
+    return run
