@@ -53,7 +53,7 @@ class Telemetry(Protocol):
         ...
 
     def api_write(self, kind: str, verb: str) -> None:
-        """Count one write to the API server; ``verb`` as the audit log has it (create, patch, ...)."""
+        """Count one write; ``kind`` ends in ``/status`` for a status, ``verb`` is create, patch, apply..."""
         ...
 
     def leader(self, leading: bool) -> None:

@@ -31,7 +31,8 @@ FAILED = "Failed"
 RENEW = "Renew"
 ROTATE = "Rotate"
 
-TERMINAL = frozenset({Reason.DENIED, Reason.INVALID_REQUEST, Reason.POLICY_GAP})
+_FINAL = frozenset({Reason.DENIED, Reason.INVALID_REQUEST})
+TERMINAL = _FINAL | {Reason.POLICY_GAP}
 KEEP_EXPIRED = timedelta(hours=1)
 KEEP_REFUSED = timedelta(hours=24)
 NEARLY_OVER = 0.9
@@ -146,15 +147,16 @@ def refused(leaf: LeafView, refusal: Refusal, now: datetime) -> LeafPlan:
     An issued leaf keeps its certificate and is tried again, whatever the reason; so is a first issue
     unless the reason is terminal. Nothing is reported that the status says already.
     """
-    message = refusal.message
-    if leaf.issued is not None:
-        message = f"renewal is due and cannot be done: {message}"
     terminal = leaf.issued is None and refusal.reason in TERMINAL
+    before = "renewal is due and cannot be done: " if leaf.issued is not None else ""
+    final = leaf.issued is None and refusal.reason in _FINAL
+    after = "; delete this request and make one that can be granted" if final else ""
+    kept = MESSAGE_MAX_LENGTH - len(before + after)
     report = Report(
         state=RENEW if leaf.issued else FAILED if terminal else PENDING,
         ready=leaf.issued is not None and now < leaf.issued.not_after,
         reason=refusal.reason,
-        message=message[:MESSAGE_MAX_LENGTH],
+        message=before + refusal.message[:kept] + after,
     )
     due = now + KEEP_REFUSED if terminal else None
     return LeafPlan(report=_news(leaf, report), due=due, retry=not terminal)

@@ -111,7 +111,7 @@ def _in_time(snapshot: LeafSnapshot, authority: Authority) -> Refusal | None:
         return None
     return Refusal(
         Reason.INVALID_REQUEST,
-        "the request is older than the lifetime it asks for; make a new one with a new key",
+        "the request is older than the lifetime it asks for: the next one needs a new key",
     )
 
 

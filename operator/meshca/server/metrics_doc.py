@@ -34,7 +34,7 @@ _LABELS: Final = f"""
 | `configuration` | name of a CAConfiguration |
 | `root` | name of a CARoot |
 | `kind` of `meshca_leaf_issue_duration_seconds` | `csr` (the key never leaves the workload), `managed` |
-| `kind`, `verb` of `meshca_api_writes_total` | kind of the object; verb as the audit log has it |
+| `kind`, `verb` of `meshca_api_writes_total` | kind or kind`/status`; `create`, `update`, `apply`, ... |
 | `state` | {", ".join(f"`{state}`" for state in LEAF_STATES)} |
 | `phase` | {", ".join(f"`{phase}`" for phase in PHASES)} |
 | `urgency` | `control` (CA objects and bundles), `expiring` (past 90 %), `first`, `renewal`, `reissue` |

@@ -94,7 +94,7 @@ ROWS: list[Any] = [
         fresh(),
         {"now": NOW + 72 * HOUR},
         Reason.INVALID_REQUEST,
-        "make a new one with a new key",
+        "the next one needs a new key",
         id="too old",
     ),
     pytest.param(fresh(ttl="73h"), {}, Reason.INVALID_REQUEST, "spec.leaf.maxTTL of 72h", id="ttl too long"),
