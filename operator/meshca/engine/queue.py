@@ -62,6 +62,7 @@ class WorkQueue:
         self._idle: asyncio.Future[None] | None = None
         self._alarm: asyncio.Handle | None = None
         self._alarm_at = math.inf
+        self._reached = 0.0
         self._closed = False
 
     def add(self, key: Key, urgency: Urgency, lane: str = "") -> None:
@@ -262,6 +263,8 @@ class WorkQueue:
 
     def _ring(self) -> None:
         self._alarm = None
+        # A loop may call a tick early by its own clock; taken at its word, it would be asked for ever.
+        self._reached = self._alarm_at
         now = self._now()
         for _ in range(_BATCH):
             key = self._later.pop(now)
@@ -274,4 +277,4 @@ class WorkQueue:
         self._arm()
 
     def _now(self) -> float:
-        return asyncio.get_running_loop().time()
+        return max(asyncio.get_running_loop().time(), self._reached)

@@ -551,3 +551,13 @@ async def test_lanes_that_hold_nothing_are_forgotten() -> None:
         queue.add(leaf("a"), FIRST, f"made-up-{number}")
         await run_all(queue, 1)
     assert list(queue._core._lanes) == ["kept"]
+
+
+@pytest.mark.parametrize("delay", [1 / 3, 0.1234567891, 2.0000004])
+async def test_a_plan_between_two_ticks_of_the_loop_is_handed_out(delay: float) -> None:
+    queue = WorkQueue(max_in_flight=1)
+    queue.add_after(Key("leaf", "shop", "web"), delay, Urgency.RENEWAL)
+    item = await queue.get()
+    assert item is not None
+    assert item.key.name == "web"
+    queue.done(item.key)
