@@ -6,6 +6,7 @@ Decides nothing: whether and since when the policy is in force is planned in ``p
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import admission, names
@@ -15,6 +16,8 @@ from meshca.planning.admission import AdmissionSnapshot, plan_admission
 from meshca.planning.views import Meta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from meshca.api.admission import AdmissionParameters
     from meshca.clock import Clock
     from meshca.engine.authorities import Authorities
@@ -35,24 +38,29 @@ class AdmissionReconciler:
         authorities: Authorities,
         intake: Intake,
         clock: Clock,
+        skew: Callable[[], float | None],
         parameters: AdmissionParameters,
     ) -> None:
         self._cluster = cluster
         self._authorities = authorities
         self._intake = intake
         self._clock = clock
+        self._skew = skew
         self._parameters = parameters
         shipped = admission.validating_policy(admission.REQUESTER, parameters)
         self._digest = admission.policy_digest(shipped, admission.validating_binding(admission.REQUESTER))
 
     async def reconcile(self) -> Outcome:
-        """Read policy, binding and record consistently, and tell everybody when the verdict changed."""
+        """Read policy, binding and record consistently, and tell everybody when the verdict changed.
+
+        Requests are dated by the API server: while our clock is slow, a policy counts from its time.
+        """
         policy = await self._read(names.VALIDATING_POLICY)
         binding = await self._read(names.VALIDATING_BINDING)
         record = await self._record()
         plan = plan_admission(
             AdmissionSnapshot(
-                now=self._clock.now(),
+                now=self._clock.now() + timedelta(seconds=max(0.0, self._skew() or 0.0)),
                 policy=Meta.of(policy) if policy else None,
                 binding=Meta.of(binding) if binding else None,
                 as_shipped=bool(policy and binding)

@@ -30,6 +30,12 @@ def read_roots(bodies: Iterable[JSON], configuration: str) -> tuple[Root, ...]:
     return tuple(root for root in found if root is not None)
 
 
+def unreadable_roots(bodies: Iterable[JSON], configuration: str) -> tuple[str, ...]:
+    """Name the CARoots of a configuration whose certificate cannot be read: they are there all the same."""
+    mine = (body for body in bodies if _spec(body).get("caConfigurationName") == configuration)
+    return tuple(Meta.of(body).name for body in mine if read_root(body) is None)
+
+
 def read_root(body: JSON) -> Root | None:
     """Read one CARoot, or None when its certificate cannot be read."""
     spec, notes = _spec(body), annotations_of(body)

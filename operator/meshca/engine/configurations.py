@@ -13,10 +13,17 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.engine.authorities import BundleWish
-from meshca.engine.castate import read_roots, rival
+from meshca.engine.castate import read_roots, rival, unreadable_roots
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
-from meshca.errors import ConflictError, ForbiddenError, InvalidError, MisconfiguredError, NotFoundError
+from meshca.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    MisconfiguredError,
+    NotFoundError,
+)
 from meshca.pki import chain
 from meshca.planning.authority import Authority
 from meshca.planning.ca import CASnapshot, ImportedPair, Publication, RaiseLeafTTL
@@ -67,7 +74,7 @@ class ConfigurationReconciler:
 
     async def reconcile(self, name: str) -> tuple[Outcome, datetime | None]:
         """Look at one configuration, do what is due, and return when to look again."""
-        problem = ""
+        problem = taken = ""
         for _ in range(MOST_STEPS):
             found = await self._cluster.list(names.CA_CONFIGURATION)
             body = next((item for item in found if Meta.of(item).name == name), None)
@@ -83,6 +90,11 @@ class ConfigurationReconciler:
                 return Outcome(retry=bool(problem)), plan.due
             try:
                 await self._executor.execute(plan, body)
+            except AlreadyExistsError as error:
+                # Adopted at the next look, unless it lacks what it is found by.
+                if error.message == taken:
+                    problem = f"{taken}: it is there without its labels; put them back"
+                taken = error.message
             except ConflictError as error:
                 _log.info("observing again", extra={"configuration": name, "why": error.message})
             except (MisconfiguredError, InvalidError, ForbiddenError) as error:
@@ -97,6 +109,7 @@ class ConfigurationReconciler:
         wish, wish_problem = _read_wish(meta.name, body.get("spec"))
         accepted, is_current = await self._accepted(meta.name, body.get("spec"))
         imported = await self._imported(wish or accepted)
+        roots = await self._cluster.list(names.CA_ROOT)
         return CASnapshot(
             now=self._clock.now(),
             meta=meta,
@@ -105,7 +118,7 @@ class ConfigurationReconciler:
             wish_problem=wish_problem,
             accepted=accepted,
             accepted_is_current=is_current,
-            roots=read_roots(await self._cluster.list(names.CA_ROOT), meta.name),
+            roots=read_roots(roots, meta.name),
             root_secrets=tuple(item.view for item in loaded if item.role == names.KEY_ROLE_ROOT),
             signer_secrets=tuple(item.view for item in loaded if item.role == names.KEY_ROLE_SIGNER),
             imported=imported,
@@ -114,6 +127,7 @@ class ConfigurationReconciler:
             bundle_owner=rival(body, everyone, "bundle"),
             publication=self._publication(meta.name),
             provider_problem=problem,
+            unreadable_roots=unreadable_roots(roots, meta.name),
         )
 
     async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool]:

@@ -231,7 +231,7 @@ class LeafReconciler:
         if plan.due is not None:
             self._timers.set(leaf_key(*view.key), plan.due, Urgency.RENEWAL)
         started = view.meta.created if view.issued is None else view.renew_at
-        seconds = (now - started).total_seconds() if started else 0.0
+        seconds = max(0.0, (now - started).total_seconds()) if started else 0.0
         self._telemetry.leaf_issued(view.spec.configuration, kind, seconds)
         _log.debug(
             "leaf issued",

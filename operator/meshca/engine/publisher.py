@@ -74,6 +74,9 @@ class Publisher:
         known = self._store.bundles.get((place, name))
         if known is not None and not self._is_ours(known, wish):
             return FOREIGN
+        if known is not None:
+            # Ours from now on, should somebody take its label off.
+            self._ours.add(known.uid)
         if known is not None and known.owner and known.digest == _digest(wish.pem):
             return None
         body = _config_map(place, wish) if place else _cluster_trust_bundle(name, wish)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 POLICY_SETTLES: Final = timedelta(seconds=30)
 """How long after it came into force the admission policy is sure to have been seen by every API server."""
+ANNOUNCED_AFTER: Final = POLICY_SETTLES + timedelta(seconds=2)
+"""When a CA calls itself Ready: requests are dated by the API server, whose clock may be a little slow."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,6 +107,7 @@ class CASnapshot:
     bundle_owner: str
     publication: Publication
     provider_problem: str = ""
+    unreadable_roots: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, fin
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
 from meshca.planning import signers
-from meshca.planning.authority import POLICY_SETTLES, Unavailable
+from meshca.planning.authority import ANNOUNCED_AFTER, Unavailable
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -159,6 +159,8 @@ def _root_lost(situation: Situation) -> tuple[str, str] | None:
     broken = [secret for secret in snapshot.root_secrets if not secret.usable]
     if broken:
         lost = f"Secret {broken[0].meta.name!r}: {broken[0].problem}; put it back"
+    elif snapshot.unreadable_roots:
+        lost = f"the certificate of CARoot {snapshot.unreadable_roots[0]!r} cannot be read; put it back"
     elif situation.active_name:
         lost = f"CARoot {situation.active_name!r} and its Secret are missing; put them back from a backup"
     elif snapshot.signer_secrets and not snapshot.root_secrets:
@@ -170,7 +172,7 @@ def _admitted(situation: Situation) -> tuple[bool, str, str]:
     admission = situation.snapshot.admission
     if not admission.in_force or admission.since is None:
         return False, Reason.PENDING, admission.message
-    settled = admission.since + POLICY_SETTLES
+    settled = admission.since + ANNOUNCED_AFTER
     if situation.snapshot.now < settled:
         return (
             False,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshca.api import names
 from meshca.planning import castatus, signers
-from meshca.planning.authority import POLICY_SETTLES, Authority, Unavailable
+from meshca.planning.authority import ANNOUNCED_AFTER, Authority, Unavailable
 from meshca.planning.ca import (
     AcceptSpec,
     CAPlan,
@@ -71,7 +71,8 @@ def _settle_trust_domain(situation: Situation) -> Step | None:
 
 def _make_first_root(situation: Situation) -> Step | None:
     snapshot = situation.snapshot
-    if snapshot.roots or snapshot.root_secrets or snapshot.signer_secrets or situation.active_name:
+    there = snapshot.roots or snapshot.root_secrets or snapshot.signer_secrets or snapshot.unreadable_roots
+    if there or situation.active_name:
         return None
     wish = situation.wish
     return MakeRoot(
@@ -192,6 +193,6 @@ def _due(situation: Situation) -> datetime | None:
     moments = [renewal, castatus.next_expiry_change(situation)]
     since = situation.snapshot.admission.since
     if since is not None:
-        moments.append(since + POLICY_SETTLES)
+        moments.append(since + ANNOUNCED_AFTER)
     ahead = [moment for moment in moments if moment is not None and moment > now]
     return min(ahead, default=None)

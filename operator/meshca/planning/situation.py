@@ -128,10 +128,18 @@ def _secret_of(snapshot: CASnapshot, root: Root | None) -> KeySecret | None:
 
 def _trusted(snapshot: CASnapshot, root: Root | None) -> tuple[Root, ...]:
     """Return the roots that peers must trust: those activated and not pruned, or the coming first."""
-    once_active = tuple(item for item in snapshot.roots if item.activated_at is not None)
+    once_active = tuple(item for item in snapshot.roots if item.activated_at and _entered(snapshot, item))
     if root is None or root in once_active:
         return once_active
     return (*once_active, root) if not once_active and _secret_of(snapshot, root) else once_active
+
+
+def _entered(snapshot: CASnapshot, root: Root) -> bool:
+    """Tell whether a root is in the bundle, or may enter it because its key is here."""
+    bundle = snapshot.status.get("bundle")
+    recorded = bundle.get("roots") if isinstance(bundle, dict) else None
+    # After a restore without status the annotations are all there is to go by.
+    return not recorded or root.facts.fingerprint in recorded or _secret_of(snapshot, root) is not None
 
 
 def _established_trust_domain(snapshot: CASnapshot) -> TrustDomain | None:

@@ -185,6 +185,7 @@ class _Engine:
             authorities=self.authorities,
             intake=self.intake,
             clock=clock,
+            skew=lambda: gateway.skew,
             parameters=AdmissionParameters(
                 operator_user=settings.username,
                 operator_namespace=settings.namespace,

@@ -141,8 +141,8 @@ def test_ready_waits_for_the_admission_policy(admission: Admission, ready: str, 
 
 def test_policy_that_settles_is_looked_at_again_when_it_has() -> None:
     world = bootstrapped(admission=Admission(in_force=True, since=NOW))
-    assert world.plan().due == NOW + 30 * SECOND
-    world.now = NOW + 30 * SECOND
+    assert world.plan().due == NOW + 32 * SECOND
+    world.now = NOW + 32 * SECOND
     assert world.condition("Ready")[0] == "True"
 
 
