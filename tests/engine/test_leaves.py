@@ -193,7 +193,7 @@ async def test_conflict_with_its_deletion_ends_quietly(cluster: Cluster) -> None
 async def test_answer_to_the_status_write_lost_issues_once(
     cluster: Cluster, how: dict[str, Any], watching: bool
 ) -> None:
-    cluster.server.fault(verb="update", resource=names.LEAF, user=OPERATOR, **how)
+    fault = cluster.server.fault(verb="update", resource=names.LEAF, user=OPERATOR, **how)
     body = cluster.leaf()
     if not watching:
         cluster.server.silence_watches(names.LEAF)
@@ -202,6 +202,7 @@ async def test_answer_to_the_status_write_lost_issues_once(
     await cluster.until_said("Issued")
     first = certificate(cluster)
     await asyncio.sleep(60)
+    assert fault.hits == 1
     assert certificate(cluster) == first
     accepted = [code for *_, code in cluster.written() if code == 200]
     assert len(accepted) == 1

@@ -215,13 +215,14 @@ async def test_answer_to_the_secret_write_lost_makes_one_pair(
     if verb == "patch":
         cluster.leaf(secretName="web-tls")
         await cluster.until_said("Issued")
-        cluster.server.fault(verb=verb, resource=names.SECRET, user=OPERATOR, **how)
+    fault = cluster.server.fault(verb=verb, resource=names.SECRET, user=OPERATOR, **how)
+    if verb == "patch":
         cluster.server.merge(names.SECRET, "web-tls", "shop", {"data": {"tls.key": "QQ=="}})
     else:
-        cluster.server.fault(verb=verb, resource=names.SECRET, user=OPERATOR, **how)
         cluster.leaf(secretName="web-tls")
     await asyncio.sleep(5)
     await cluster.until_said("Issued")
+    assert fault.hits == 1
     await asyncio.sleep(20)
     check_pair(cluster)
     cluster.written()
@@ -231,11 +232,12 @@ async def test_answer_to_the_secret_write_lost_makes_one_pair(
 
 @with_cluster
 async def test_lost_answer_to_the_status_write_keeps_the_pair(cluster: Cluster) -> None:
-    cluster.server.fault(verb="update", resource=names.LEAF, user=OPERATOR, unreachable=True)
+    fault = cluster.server.fault(verb="update", resource=names.LEAF, user=OPERATOR, unreachable=True)
     cluster.leaf(secretName="web-tls")
     await cluster.until(lambda: cluster.server.find(names.SECRET, "web-tls", "shop"))
     pair = entry(cluster, "tls.key")
     await cluster.until_said("Issued")
+    assert fault.hits == 1
     assert entry(cluster, "tls.key") == pair
     check_pair(cluster)
 

@@ -79,7 +79,7 @@ def is_due(situation: Situation) -> bool:
 
 
 def replaced(situation: Situation) -> tuple[KeySecret, ...]:
-    """Return signers under the active root that a newer one in use has replaced, and unreadable ones."""
+    """Return signers under the active root that a newer one in use has replaced, and unusable ones."""
     root, signer = situation.root, situation.signer
     if root is None or signer is None or situation.active_name != root.meta.name:
         return ()
@@ -92,7 +92,7 @@ def replaced(situation: Situation) -> tuple[KeySecret, ...]:
 
 
 def _was_for(secret: KeySecret, root: Root) -> bool:
-    """Tell whether a signer's Secret belongs to a root; one that cannot be read is of no use to any."""
-    if secret.certificate is None or secret.facts is None:
+    """Tell whether a signer's Secret belongs to a root; one that is unusable is of no use to any."""
+    if not secret.usable or secret.facts is None:
         return True
     return secret.facts.authority_key_id == root.facts.subject_key_id

@@ -1,0 +1,205 @@
+"""The bundle in every place: new namespaces, tampering, foreign objects, selectors, ClusterTrustBundle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from meshca.api import names
+from tests.fakes.apiserver import status as api
+from tests.fakes.engine import OPERATOR, Cluster, ready, with_cluster
+
+pytestmark = pytest.mark.looptime
+
+NAME = "meshca-trust-bundle"
+JSON = dict[str, Any]
+
+
+def bundle(cluster: Cluster, namespace: str, name: str = NAME) -> JSON | None:
+    return cluster.server.find(names.CONFIG_MAP, name, namespace)
+
+
+def roots(cluster: Cluster) -> str:
+    [root] = cluster.server.all(names.CA_ROOT)
+    return str(root["spec"]["certificate"])
+
+
+def holds(cluster: Cluster, namespace: str) -> bool:
+    return bool((bundle(cluster, namespace) or {}).get("data", {}).get("ca.crt") == roots(cluster))
+
+
+def targets(cluster: Cluster) -> JSON:
+    found = cluster.server.find(names.CA_CONFIGURATION, "default") or {}
+    return dict(found["status"]["bundle"]["targets"])
+
+
+@with_cluster
+async def test_bundle_is_in_every_namespace_and_in_the_cluster_trust_bundle(cluster: Cluster) -> None:
+    for namespace in ("default", "kube-system", "meshca-system", "shop"):
+        assert holds(cluster, namespace)
+    found = cluster.server.find(names.CLUSTER_TRUST_BUNDLE, "meshca.dev:default:bundle")
+    assert found is not None
+    assert found["spec"] == {"signerName": "meshca.dev/default", "trustBundle": roots(cluster)}
+    assert targets(cluster) == {"total": 5, "current": 5}
+
+
+@with_cluster
+async def test_new_namespace_gets_the_bundle_within_seconds_with_one_write(cluster: Cluster) -> None:
+    cluster.server.create(names.NAMESPACE, {"metadata": {"name": "new"}})
+    await cluster.until(lambda: holds(cluster, "new"), 5)
+    await asyncio.sleep(5)
+    assert targets(cluster) == {"total": 6, "current": 6}
+    assert [kind for _, kind, _, _ in cluster.written()] == ["ConfigMap", "CAConfiguration/status"]
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param({"data": {"ca.crt": "nothing"}}, id="changed"),
+        pytest.param({"data": {"ca.crt": None}}, id="emptied"),
+        pytest.param({"metadata": {"labels": {names.LABEL_TRUST_BUNDLE: None}}}, id="label removed"),
+        pytest.param(
+            {"metadata": {"labels": {names.LABEL_TRUST_BUNDLE: None}}, "data": {"ca.crt": "x"}}, id="both"
+        ),
+    ],
+)
+@with_cluster
+async def test_tampered_bundle_is_repaired_and_foreign_entries_stay(cluster: Cluster, edit: JSON) -> None:
+    cluster.server.merge(names.CONFIG_MAP, NAME, "shop", {"data": {"theirs": "kept"}})
+    await asyncio.sleep(2)
+    cluster.written()
+    cluster.server.merge(names.CONFIG_MAP, NAME, "shop", edit)
+    await cluster.until(lambda: holds(cluster, "shop"), 5)
+    await asyncio.sleep(2)
+    found = bundle(cluster, "shop")
+    assert found is not None
+    assert found["data"]["theirs"] == "kept"
+    assert found["metadata"]["labels"][names.LABEL_TRUST_BUNDLE] == "default"
+    assert [kind for _, kind, _, _ in cluster.written()] == ["ConfigMap"]
+
+
+@pytest.mark.parametrize("kind", [names.CONFIG_MAP, names.CLUSTER_TRUST_BUNDLE], ids=lambda kind: kind.kind)
+@with_cluster
+async def test_deleted_bundle_comes_back(cluster: Cluster, kind: names.Resource) -> None:
+    place = (NAME, "shop") if kind == names.CONFIG_MAP else ("meshca.dev:default:bundle", "")
+    cluster.server.delete(kind, *place)
+    await cluster.until(lambda: cluster.server.find(kind, *place), 5)
+
+
+@with_cluster
+async def test_changed_cluster_trust_bundle_is_repaired(cluster: Cluster) -> None:
+    other = roots(cluster) + roots(cluster)
+    name = "meshca.dev:default:bundle"
+    cluster.server.merge(names.CLUSTER_TRUST_BUNDLE, name, "", {"spec": {"trustBundle": other}})
+    await asyncio.sleep(5)
+    found = cluster.server.find(names.CLUSTER_TRUST_BUNDLE, name)
+    assert found is not None
+    assert found["spec"]["trustBundle"] == roots(cluster)
+
+
+async def test_foreign_configmap_is_listed_and_left_alone_until_it_goes() -> None:
+    cluster = Cluster()
+    cluster.policy()
+    theirs = cluster.server.create(
+        names.CONFIG_MAP, {"metadata": {"name": NAME, "namespace": "shop"}, "data": {"ca.crt": "theirs"}}
+    )
+    cluster.configure()
+    await asyncio.sleep(60)
+    async with cluster.operator():
+        await cluster.until(lambda: cluster.condition("Degraded")[1] == "NamespacesNotWritable")
+        assert "shop: an object of that name exists" in cluster.condition("Degraded")[2]
+        await asyncio.sleep(700)
+        assert bundle(cluster, "shop") == theirs
+        assert targets(cluster) == {"total": 5, "current": 4, "behind": ["shop"]}
+        cluster.written()
+        await asyncio.sleep(3600)
+        assert cluster.written() == []
+    async with cluster.operator():
+        await asyncio.sleep(60)
+        assert cluster.written() == []
+        cluster.server.delete(names.CONFIG_MAP, NAME, "shop")
+        await cluster.until(lambda: holds(cluster, "shop"), 5)
+        await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 5)
+
+
+@with_cluster
+async def test_namespace_that_refuses_is_listed_and_tried_again(cluster: Cluster) -> None:
+    fault = cluster.server.fault(
+        writes_only=True,
+        resource=names.CONFIG_MAP,
+        user=OPERATOR,
+        times=None,
+        error=api.ApiError(403, "Forbidden", "configmaps is forbidden: exceeded quota: q"),
+    )
+    cluster.server.create(names.NAMESPACE, {"metadata": {"name": "full"}})
+    await cluster.until(lambda: "full: " in cluster.condition("Degraded")[2], 10)
+    fault.times = 0
+    await cluster.until(lambda: holds(cluster, "full"), 60)
+    await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 10)
+
+
+@with_cluster
+async def test_namespace_being_deleted_is_no_place_any_more(cluster: Cluster) -> None:
+    cluster.server.controllers.delay = 30.0
+    cluster.server.delete(names.NAMESPACE, "shop")
+    await asyncio.sleep(10)
+    assert targets(cluster) == {"total": 4, "current": 4}
+    await asyncio.sleep(60)
+    assert bundle(cluster, "shop") is None
+    assert cluster.condition("Degraded")[0] == "False"
+    kinds = [kind for _, kind, _, code in cluster.written() if code < 300]
+    assert kinds == ["CAConfiguration/status"]
+
+
+async def test_only_selected_namespaces_and_those_with_live_leaves_are_kept_up_to_date() -> None:
+    selector = {"namespaceSelector": {"matchLabels": {"mesh": "yes"}}}
+    async with ready(trustBundle=selector) as cluster:
+        assert bundle(cluster, "shop") is None
+        assert targets(cluster) == {"total": 1, "current": 1}
+        mesh: JSON = {"metadata": {"labels": {"mesh": "yes"}}}
+        for name in ("shop", "default"):
+            cluster.server.merge(names.NAMESPACE, name, "", mesh)
+        await cluster.until(lambda: holds(cluster, "shop") and holds(cluster, "default"), 5)
+        cluster.leaf()
+        await cluster.until_said("Issued")
+        out: JSON = {"metadata": {"labels": {"mesh": None}}}
+        for name in ("shop", "default"):
+            cluster.server.merge(names.NAMESPACE, name, "", out)
+        await asyncio.sleep(5)
+        assert targets(cluster) == {"total": 2, "current": 2}
+        for name in ("shop", "default"):
+            cluster.server.merge(names.CONFIG_MAP, NAME, name, {"data": {"ca.crt": "tampered"}})
+        await asyncio.sleep(5)
+        assert holds(cluster, "shop")
+        assert not holds(cluster, "default")
+
+
+async def test_cluster_trust_bundle_can_be_switched_off() -> None:
+    async with ready(trustBundle={"clusterTrustBundle": False}) as cluster:
+        assert cluster.server.all(names.CLUSTER_TRUST_BUNDLE) == []
+        assert targets(cluster) == {"total": 4, "current": 4}
+
+
+async def test_api_server_without_cluster_trust_bundles_gets_configmaps_only() -> None:
+    cluster = Cluster()
+    del cluster.server.kinds[names.CLUSTER_TRUST_BUNDLE]
+    cluster.policy()
+    cluster.configure()
+    async with cluster.operator():
+        await cluster.until_ready()
+        await asyncio.sleep(5)
+        assert targets(cluster) == {"total": 4, "current": 4}
+        assert cluster.condition("Degraded")[0] == "False"
+
+
+@pytest.mark.parametrize("how", [{"lose_answer": True}, {"late": 2.0}, {"unreachable": True}], ids=str)
+@with_cluster
+async def test_bundle_write_without_an_answer_is_looked_after(cluster: Cluster, how: JSON) -> None:
+    fault = cluster.server.fault(writes_only=True, resource=names.CONFIG_MAP, user=OPERATOR, **how)
+    cluster.server.create(names.NAMESPACE, {"metadata": {"name": "new"}})
+    await cluster.until(lambda: holds(cluster, "new"), 20)
+    assert fault.hits == 1
+    await asyncio.sleep(20)
+    assert targets(cluster) == {"total": 6, "current": 6}
