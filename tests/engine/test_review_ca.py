@@ -113,3 +113,36 @@ async def test_request_made_as_soon_as_the_ca_is_ready_is_served_though_the_api_
         await cluster.until(lambda: cluster.condition()[0] == "True")
         cluster.leaf()
         await cluster.until_said("Issued")
+
+
+async def test_request_applied_together_with_the_rule_that_allows_it_is_served() -> None:
+    async with ready() as cluster:
+        cluster.server.merge(
+            names.CA_CONFIGURATION, "default", "", {"spec": {"identity": {"dnsNames": ["*.example.org"]}}}
+        )
+        cluster.leaf(dnsNames=["web.example.org"])
+        await cluster.until_said("Issued")
+        cluster.leaf("other", dnsNames=["web.example.com"])
+        await cluster.until_said("Denied", "other")
+
+
+async def test_nothing_irreversible_happens_while_the_clocks_differ() -> None:
+    ahead = LoopClock()
+    ahead.step(120)
+    cluster = Cluster()
+    cluster.server.clock = ahead
+    cluster.server.writer.clock = ahead
+    cluster.policy()
+    cluster.configure()
+    async with cluster.operator():
+        await asyncio.sleep(60)
+        assert cluster.secrets() == []
+        assert cluster.condition("Degraded")[:2] == ("True", "ClockSkew")
+        assert cluster.condition()[:2] == ("False", "Pending")
+        assert "clock" in cluster.condition()[2]
+        cluster.written()
+        await asyncio.sleep(3600)
+        assert cluster.written() == []
+        ahead.step(-120)
+        await cluster.until_ready()
+        assert cluster.condition("Degraded")[0] == "False"

@@ -33,6 +33,7 @@ from meshca.planning.secrets import CERTIFICATE, KEY, data_of
 from meshca.planning.views import Meta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from meshca.clock import Clock
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
 MOST_STEPS = 24
+MOST_SKEW = 60.0
+"""Seconds by which our clock and the API server's may differ."""
 CLUSTER_WIDE = "ClusterTrustBundle"
 
 
@@ -61,6 +64,7 @@ class ConfigurationReconciler:
         intake: Intake,
         executor: StepExecutor,
         clock: Clock,
+        skew: Callable[[], float | None],
         telemetry: Telemetry,
         operator_namespace: str,
     ) -> None:
@@ -69,6 +73,7 @@ class ConfigurationReconciler:
         self._intake = intake
         self._executor = executor
         self._clock = clock
+        self._skew = skew
         self._telemetry = telemetry
         self._operator_namespace = operator_namespace
 
@@ -128,6 +133,7 @@ class ConfigurationReconciler:
             publication=self._publication(meta.name),
             provider_problem=problem,
             unreadable_roots=unreadable_roots(roots, meta.name),
+            clocks_differ=abs(self._skew() or 0.0) > MOST_SKEW,
         )
 
     async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool]:

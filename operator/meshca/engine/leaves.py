@@ -116,6 +116,9 @@ class LeafReconciler:
             return Outcome()
         if plan.issue is not None:
             return await self._issue(view, plan.issue, snapshot)
+        final = plan.report is not None and plan.report.state == FAILED
+        if final and await self._observer.rules_changed(snapshot):
+            return Outcome(retry=True)
         return await self._settle(view, plan)
 
     async def report_rate_limited(self, namespace: str, name: str) -> None:

@@ -13,7 +13,7 @@ from meshca.api.v1alpha1.scalars import format_time
 from meshca.errors import NotFoundError
 from meshca.planning.authority import Authority
 from meshca.planning.leaf import LeafSnapshot
-from meshca.planning.views import labels_of
+from meshca.planning.views import Meta, labels_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,6 +63,16 @@ class LeafObserver:
             secret=self._store.secrets.get(place) if view.spec.managed else None,
             older_claim=self._older_claim(view),
         )
+
+    async def rules_changed(self, snapshot: LeafSnapshot) -> bool:
+        """Tell whether a configuration was edited since its rules were read: a refusal by them is final."""
+        if not isinstance(snapshot.authority, Authority):
+            return False
+        try:
+            body = await self._cluster.get(names.CA_CONFIGURATION, snapshot.authority.configuration)
+        except NotFoundError:
+            return True
+        return Meta.of(body).generation != snapshot.authority.generation
 
     async def _namespace_labels(
         self, view: LeafView, authority: Authority | Unavailable

@@ -43,6 +43,7 @@ class Authority:
     bundle: str
     bundle_digest: str
     trusted: tuple[x509.Certificate, ...]
+    generation: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,6 +108,7 @@ class CASnapshot:
     publication: Publication
     provider_problem: str = ""
     unreadable_roots: tuple[str, ...] = ()
+    clocks_differ: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 MOST_LISTED = 10
 ACTIVE = "Active"
+CLOCKS_DIFFER = (
+    "the operator's clock and the API server's differ by more than a minute: nothing irreversible is done"
+    " until they agree; set the clocks of both nodes"
+)
 
 
 def unavailable(message: str) -> Unavailable:
@@ -128,7 +132,8 @@ def _ready(situation: Situation) -> tuple[bool, str, str]:
     if fault is not None:
         return False, *fault
     if situation.root is None or situation.signer is None or not situation.active_name:
-        return False, Reason.PENDING, "root and signer are being made"
+        waits = CLOCKS_DIFFER if situation.snapshot.clocks_differ else "root and signer are being made"
+        return False, Reason.PENDING, waits
     return _admitted(situation)
 
 
@@ -220,6 +225,8 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
     snapshot = situation.snapshot
     if not snapshot.admission.in_force:
         return True, Reason.ADMISSION_POLICY_MISSING, snapshot.admission.message
+    if snapshot.clocks_differ:
+        return True, Reason.CLOCK_SKEW, CLOCKS_DIFFER
     before = find_condition(_observed(snapshot.status), ConditionType.DEGRADED)
     if not snapshot.publication.complete and before and before.reason == Reason.NAMESPACES_NOT_WRITABLE:
         return True, before.reason, before.message

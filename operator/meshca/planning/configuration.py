@@ -7,7 +7,8 @@ one, never touches a key, never writes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
 
 from meshca.api import names
 from meshca.planning import castatus, signers
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
+LOOK_AGAIN: Final = timedelta(minutes=1)
+
+
 def plan_configuration(snapshot: CASnapshot) -> CAPlan:
     """Decide the next step of a configuration, the status it should show and what it issues with."""
     situation = assess(snapshot)
@@ -54,7 +58,8 @@ def _next_step(situation: Situation) -> Step | None:
     for check in CHAIN:
         step = check(situation)
         if step is not None:
-            return step
+            held = situation.snapshot.clocks_differ and isinstance(step, IRREVERSIBLE)
+            return None if held else step
     return None
 
 
@@ -156,6 +161,10 @@ CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
 )
 
 
+IRREVERSIBLE: Final = (MakeRoot, MarkActive, CommitActive, RemoveSigner)
+"""What is not done while our clock and the API server's differ."""
+
+
 def _authority(situation: Situation) -> Authority | Unavailable:
     snapshot = situation.snapshot
     if snapshot.meta.deleting:
@@ -183,6 +192,7 @@ def _authority(situation: Situation) -> Authority | Unavailable:
         bundle=situation.bundle.pem,
         bundle_digest=situation.bundle.digest,
         trusted=situation.bundle.roots,
+        generation=snapshot.meta.generation,
     )
 
 
@@ -191,6 +201,8 @@ def _due(situation: Situation) -> datetime | None:
     now = situation.snapshot.now
     renewal = signers.renew_at(situation) if situation.settled is not None else None
     moments = [renewal, castatus.next_expiry_change(situation)]
+    if situation.snapshot.clocks_differ:
+        moments.append(now + LOOK_AGAIN)
     since = situation.snapshot.admission.since
     if since is not None:
         moments.append(since + ANNOUNCED_AFTER)

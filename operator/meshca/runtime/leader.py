@@ -205,6 +205,7 @@ class _Engine:
                 operator_namespace=settings.namespace,
             ),
             clock=clock,
+            skew=lambda: gateway.skew,
             telemetry=telemetry,
             operator_namespace=settings.namespace,
         )

@@ -69,3 +69,19 @@ def test_a_caroot_enters_the_bundle_only_with_its_key() -> None:
     assert world.plan().status["bundle"]["roots"] == both
     world.status = {}
     assert world.plan().status["bundle"]["roots"] == both
+
+
+def test_clocks_that_differ_hold_back_what_cannot_be_undone_and_nothing_else() -> None:
+    world = World()
+    world.step()
+    world.step()
+    plan = plan_configuration(replace(world.snapshot(), clocks_differ=True))
+    assert plan.step is None
+    assert plan.due == world.now + timedelta(minutes=1)
+    said = {entry["type"]: (entry["status"], entry["reason"]) for entry in plan.status["conditions"]}
+    assert said["Ready"] == ("False", "Pending")
+    assert said["Degraded"] == ("True", "ClockSkew")
+    world.settle()
+    world.signer_secrets.clear()
+    plan = plan_configuration(replace(world.snapshot(), clocks_differ=True))
+    assert isinstance(plan.step, ca.MakeSigner)
