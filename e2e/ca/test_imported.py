@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,3 +136,32 @@ def test_what_becomes_of_the_users_secret_later_is_said_and_breaks_nothing(
     user_root.hold(*GOOD)
     scenario.wait_ca(cluster, user_root.name, "Initialised")
     assert scenario.authority(cluster, user_root.name) == before
+
+
+@pytest.mark.parametrize(
+    ("left", "reason"),
+    [pytest.param(20, "Issued", id="219-cut-short"), pytest.param(5, "SignerNotReady", id="219-refused")],
+)
+def test_near_the_end_of_a_root_leaves_end_with_it_and_no_signer_is_made_in_vain(
+    user_root: UserRoot, namespace: str, left: int, reason: str
+) -> None:
+    """Leaves want 72 hours; a tenth of that is the least that one is issued for."""
+    cluster = user_root.cluster
+    certificate, key = roots.root(ends=timedelta(hours=left))
+    user_root.hold(certificate, key)
+    scenario.wait_ca(cluster, user_root.name, "Initialised")
+    scenario.wait_ca(cluster, user_root.name, "RootExpiringSoon", kind="RootExpiringSoon", status="True")
+    before = scenario.authority(cluster, user_root.name)
+    asked = {"caConfigurationName": user_root.name, "request": workload.csr().pem}
+    for name in ("a", "b", "c"):
+        workload.create(cluster, workload.leaf(namespace, name, **asked))
+    for name in ("a", "b", "c"):
+        answer = workload.wait_reason(cluster, namespace, name, reason)
+        if reason == "Issued":
+            leaf, signer = workload.certificates(answer["status"]["certificateChain"])
+            root = workload.certificates(certificate.decode())[0]
+            assert leaf.not_valid_after_utc == signer.not_valid_after_utc == root.not_valid_after_utc
+        else:
+            assert "too soon for a certificate of 72h" in workload.ready_message(answer)
+    assert scenario.authority(cluster, user_root.name) == before
+    assert len(before.secrets) == 2, "the root's and one signer"

@@ -106,33 +106,24 @@ def test_keys_are_in_secrets_and_nowhere_else(
     certificate, key = roots.root()
     inner = b"\n".join(key.splitlines()[1:-1])
     body = scenario.configuration(namespace, provider={"builtin": {"rootSecretName": f"{namespace}-mine"}})
+    certificates_only, no_key = "a private key where only CERTIFICATE", "root key: the private key is not one"
     # In an order in which each text differs from the one before.
     mistakes = [
-        (key, key),
-        (certificate, inner),
-        (certificate + key, key),
-        (certificate, key.replace(b"PRIVATE", b"SECRET")),
-        (roots.root()[0], key),
+        ((key, key), certificates_only),
+        ((certificate, inner), no_key),
+        ((certificate + key, key), certificates_only),
+        ((certificate, key.replace(b"PRIVATE", b"SECRET")), no_key),
+        ((roots.root()[0], key), "it does not belong"),
     ]
+    cluster.request(
+        "POST", path_of(names.SECRET, scenario.SYSTEM), {"metadata": {"name": f"{namespace}-mine"}}
+    )
     cluster.apply(body)
-    said_before = ""
     try:
-        for number, pair in enumerate(mistakes):
-            secret = {"metadata": {"name": f"{namespace}-mine"}, "data": roots.data(*pair)}
-            where = path_of(names.SECRET, scenario.SYSTEM)
-            if number:
-                cluster.request("PATCH", f"{where}/{namespace}-mine", secret)
-            else:
-                cluster.request("POST", where, secret)
-            refused = scenario.wait_other(
-                cluster,
-                scenario.path(body["metadata"]["name"]),
-                lambda item, old=said_before: (  # type: ignore[misc]
-                    scenario.ready(item).get("reason") == "InvalidConfiguration"
-                    and scenario.ready(item)["message"] != old
-                ),
-            )
-            said_before = scenario.ready(refused)["message"]
+        for pair, says in mistakes:
+            where = scenario.secret_path(f"{namespace}-mine")
+            cluster.request("PATCH", where, {"data": roots.data(*pair)})
+            scenario.wait_ca(cluster, body["metadata"]["name"], "InvalidConfiguration", says=says)
         tampered = {"data": {"tls.key": base64.b64encode(inner).decode()}}
         cluster.request("PATCH", scenario.secret_path("kept-2", namespace), tampered)
         answer = cluster.exchange(
