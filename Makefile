@@ -18,7 +18,7 @@ $(VENV)/.stamp: $(REQ) pyproject.toml
 
 lint: venv ; $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 type: venv ; $(BIN)/mypy -p meshca -p e2e && $(BIN)/mypy tests
-unit: venv ; $(BIN)/pytest tests -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS)
+unit: venv ; $(BIN)/pytest tests -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS) && $(BIN)/coverage report --include='*/pki/*,*/planning/*' --fail-under=100
 test: venv ; $(BIN)/python -m e2e.suite
 e2e: venv ; $(BIN)/pytest $(or $(PART),e2e) $(ARGS)
 bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)
