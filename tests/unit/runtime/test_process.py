@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 from contextlib import aclosing, asynccontextmanager
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
     from tests.fakes.apiserver.server import ApiServer
     from tests.fakes.clock import LoopClock
+
+# Cancelled in mid-air, Kopf leaves its session to the end of the process.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
 JSON = dict[str, Any]
 TOKEN = "a-token"
@@ -114,6 +118,8 @@ async def replica(tmp_path: Path, port: int) -> AsyncIterator[asyncio.Task[int]]
     finally:
         if not running.done():
             await stop(running)
+        # A process would be gone now; here, what Kopf left open is to be found by nobody else.
+        gc.collect()
 
 
 async def stop(running: asyncio.Task[int]) -> int:
