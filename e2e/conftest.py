@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import json
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from e2e.errors import CannotRunError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator
+    from concurrent.futures import Future
 
     from e2e.cluster import Cluster
     from e2e.installation import Installation
@@ -59,11 +61,15 @@ def make_cluster() -> Iterator[Callable[[str], Cluster]]:
 
 
 @pytest.fixture(scope="session")
-def installed(cluster: Cluster) -> Iterator[Installation]:
+def installed(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Installation]:
     """Return meshca installed in the shared cluster, with CAConfiguration ``default`` Ready.
 
     Managed keys are allowed in every namespace, and bundles of the names ``scenario.SPARE_BUNDLES``.
     """
+    items: list[pytest.Item] = request.session.items
+    if any("disturbable" in getattr(item, "fixturenames", ()) for item in items):
+        # Most of an installation is waiting, so the second one may as well begin now.
+        request.getfixturevalue("_second")
     made = installation.install(cluster, values=scenario.VALUES | {"managedKeys.namespaces": "{*}"})
     yield made
     made.operator.stop()
@@ -88,16 +94,27 @@ def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., J
 
 
 @pytest.fixture(scope="session")
-def disturbable() -> Iterator[Installation]:
+def _second() -> Iterator[Future[Installation]]:
+    """Begin to install meshca in a second cluster and return what will be there."""
+    with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
+
+        def install() -> Installation:
+            cluster = stack.enter_context(_made(flavours.chosen(), "disturbed"))
+            scenario.make_namespace(cluster, "keys")
+            made = installation.install(cluster, values=scenario.STRICT_VALUES)
+            stack.callback(made.operator.stop)
+            return made
+
+        yield pool.submit(install)
+
+
+@pytest.fixture(scope="session")
+def disturbable(_second: Future[Installation]) -> Installation:
     """Return meshca installed in a second cluster; taken by scenarios through ``disturbed``.
 
     Managed keys are allowed in namespace ``keys`` only, and it logs all it can.
     """
-    with _made(flavours.chosen(), "disturbed") as second:
-        scenario.make_namespace(second, "keys")
-        made = installation.install(second, values=scenario.STRICT_VALUES)
-        yield made
-        made.operator.stop()
+    return _second.result()
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ Decides nothing about meshca; stands where an administrator, a restore tool or a
 from __future__ import annotations
 
 import itertools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -195,4 +196,18 @@ def operator_writes(cluster: Cluster, mark: int) -> list[tuple[str, str, str, st
         (event.verb, "/".join(filter(None, [event.resource, event.subresource])), event.namespace, event.name)
         for event in cluster.audit(mark)
         if event.user == OPERATOR and event.resource != "leases"
+    ]
+
+
+def writes_for(cluster: Cluster, mark: int, ca: str, namespace: str = "") -> list[tuple[str, str]]:
+    """Return verb and resource of the operator's writes for a CA and, if given, in a namespace.
+
+    A CA's objects have its name in theirs; what others' leavings made the operator write is left out, and
+    so is the default CA's bundle.
+    """
+    named = re.compile(rf"(.*-)?{ca}(-.*)?")
+    return [
+        (verb, kind)
+        for verb, kind, where, name in operator_writes(cluster, mark)
+        if named.fullmatch(name) or (where == namespace and name != TRUST_BUNDLE)
     ]

@@ -147,5 +147,7 @@ def test_032_what_leaves_the_desired_root_as_it_is_makes_no_certificate(
     assert scenario.ready(changed)["status"] == "True"
     assert changed["status"]["activeRoot"] == made["status"]["activeRoot"]
     assert scenario.authority(cluster, name) == before
-    writes = [(verb, kind) for verb, kind, *_ in scenario.operator_writes(cluster, mark)]
-    assert sorted(writes) == [("patch", "configmaps"), ("update", "caconfigurations/status")]
+    assert sorted(scenario.writes_for(cluster, mark, name)) == [
+        ("patch", "configmaps"),
+        ("update", "caconfigurations/status"),
+    ]

@@ -40,10 +40,9 @@ def test_who_came_later_writes_nothing(
         workload.create(cluster, asked)
         waiting = workload.wait_reason(cluster, namespace, "web", "SignerNotReady")
         assert first["metadata"]["name"] in workload.ready_message(waiting)
-        writes = scenario.operator_writes(cluster, mark)
-        assert {(kind, where) for _, kind, _, where in writes} == {
-            ("caconfigurations/status", name),
-            ("leafcertificaterequests/status", "web"),
+        assert {kind for _, kind in scenario.writes_for(cluster, mark, name, namespace)} == {
+            "caconfigurations/status",
+            "leafcertificaterequests/status",
         }
         assert scenario.authority(cluster, name) == scenario.Authority({}, {})
         scenario.issue(cluster, namespace, "of-the-first", first["metadata"]["name"])

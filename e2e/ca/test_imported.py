@@ -83,7 +83,7 @@ def test_027_each_fault_of_a_root_has_a_text_of_its_own_and_nothing_is_made(user
         texts.append(scenario.ready(user_root.refused(says))["message"])
     assert all(text.startswith(f"Secret '{user_root.secret}': ") for text in texts)
     assert len(set(texts)) == len(BAD)
-    assert {kind for _, kind, *_ in scenario.operator_writes(cluster, mark)} == {"caconfigurations/status"}
+    assert set(scenario.writes_for(cluster, mark, user_root.name)) == {("update", "caconfigurations/status")}
     assert scenario.authority(cluster, user_root.name) == scenario.Authority({}, {})
 
     shown = cluster.kubectl("get", "cac", user_root.name, "-o", "wide").stdout.splitlines()[1].split()
