@@ -114,7 +114,9 @@ class Intake:
             known = None
         view = leaf_view(body, known)
         self._store.leaves.put(view)
-        self.queue_leaf(view)
+        # Whoever writes goes on with it; another look would cost a turn and find nothing to do.
+        if not self._store.leaves.is_echo(view):
+            self.queue_leaf(view)
 
     def leaf_gone(self, namespace: str, name: str) -> None:
         """Forget a leaf; requests that waited for its Secret are looked at again."""

@@ -270,7 +270,8 @@ class LeafReconciler:
             "uid": view.meta.uid,
             "resourceVersion": view.meta.resource_version,
         }
-        version = await self._cluster.replace_status(names.LEAF, {"metadata": metadata, "status": status})
+        with self._store.leaves.writing(view.key, facts.digest):
+            version = await self._cluster.replace_status(names.LEAF, {"metadata": metadata, "status": status})
         # Taken into the store at once: the echo of this write then changes nothing.
         written = leaf_view({"metadata": metadata | {"resourceVersion": version}, "status": status})
         known = replace(

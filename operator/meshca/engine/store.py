@@ -7,6 +7,7 @@ never on this.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
@@ -69,6 +70,7 @@ class Leaves:
         self._by_configuration: Index[str] = Index()
         self._by_secret: Index[Name] = Index()
         self._by_account: Index[Name] = Index()
+        self._being_written: dict[Name, str] = {}
 
     def __len__(self) -> int:
         return len(self._views)
@@ -101,6 +103,22 @@ class Leaves:
             self._by_account.discard((namespace, spec.service_account), key)
             self._by_secret.discard((namespace, spec.secret_name), key)
         return view
+
+    @contextmanager
+    def writing(self, key: Name, chain_digest: str) -> Iterator[None]:
+        """Expect the echo of a write of this chain, which the watch may tell before the answer comes."""
+        self._being_written[key] = chain_digest
+        try:
+            yield
+        finally:
+            self._being_written.pop(key, None)
+
+    def is_echo(self, view: LeafView) -> bool:
+        """Tell, once, whether a view shows the chain that is being written at this moment."""
+        if self._being_written.get(view.key) != view.chain_digest:
+            return False
+        del self._being_written[view.key]
+        return True
 
     def of_configuration(self, configuration: str) -> Iterator[LeafView]:
         """Yield the leaves that name a configuration."""
