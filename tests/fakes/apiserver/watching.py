@@ -71,14 +71,16 @@ async def _follow(store: Store, feed: Feed, options: WatchOptions) -> AsyncItera
                 yield HALF_LINE
             return
         feed.ready.clear()
+        due = min(end, bookmark)
         try:
-            async with asyncio.timeout_at(min(end, bookmark)):
+            async with asyncio.timeout_at(due):
                 await feed.ready.wait()
         except TimeoutError:
             if feed.silent:
                 end = bookmark = loop.time() + FOREVER_SECONDS
                 continue
-            if loop.time() >= end:
+            # Timers may fire a hair early, so the clock is not asked again.
+            if due == end:
                 return
             bookmark = loop.time() + BOOKMARK_SECONDS
             # A bookmark past a change that this watch was not told would hide it for ever.
