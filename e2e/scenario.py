@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from e2e.cluster import Cluster
+    from meshca.api.names import Resource
 
 JSON = dict[str, Any]
 
@@ -46,6 +47,11 @@ def make_namespace(cluster: Cluster, name: str, labels: dict[str, str] | None = 
     metadata = {"name": name, "labels": labels or {}}
     cluster.request("POST", path_of(names.NAMESPACE), {"metadata": metadata})
     cluster.wait_for(bool, path_of(names.SERVICE_ACCOUNT, name, "default"))
+
+
+def serves(cluster: Cluster, resource: Resource) -> bool:
+    """Tell whether the API server has a kind in the version that is used here."""
+    return cluster.exchange("GET", path_of(resource)).status != 404
 
 
 # --- certificate authorities --------------------------------------------------------------------

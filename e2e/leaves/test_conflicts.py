@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e import scenario, workload
+from e2e import installation, scenario, workload
 
 if TYPE_CHECKING:
     from e2e.installation import Installation
@@ -59,3 +59,25 @@ def test_keys_are_kept_only_where_the_chart_says(disturbed: Installation, room: 
     assert not cluster.request("GET", f"/api/v1/namespaces/{room}/secrets")["items"]
     workload.create(cluster, workload.leaf(room, "csr", request=workload.csr().pem))
     workload.wait_reason(cluster, room, "csr", "Issued")
+
+
+def test_an_upgrade_that_allows_keys_heals_who_waited_and_interrupts_nobody(
+    disturbed: Installation, room: str
+) -> None:
+    cluster, operator = disturbed.cluster, disturbed.operator
+    workload.create(cluster, workload.leaf(room, "managed", secretName="managed-tls"))
+    workload.wait_reason(cluster, room, "managed", "ManagedKeysNotAllowed")
+    ready = scenario.ready(cluster.request("GET", scenario.path("default")))
+
+    def upgrade(namespaces: str) -> None:
+        installation.release(cluster, scenario.STRICT_VALUES | {"managedKeys.namespaces": namespaces})
+        operator.stop()
+        operator.start()
+        operator.wait_ready()
+
+    upgrade(f"{{keys,{room}}}")
+    workload.wait_reason(cluster, room, "managed", "Issued")
+    upgrade("{keys}")
+    workload.create(cluster, workload.leaf(room, "late", secretName="late-tls"))
+    workload.wait_reason(cluster, room, "late", "ManagedKeysNotAllowed")
+    assert scenario.ready(cluster.request("GET", scenario.path("default"))) == ready

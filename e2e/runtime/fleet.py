@@ -10,8 +10,7 @@ from e2e.client import path_of
 from meshca.api import names
 
 if TYPE_CHECKING:
-    from e2e.cluster import Cluster
-    from e2e.operator_process import OperatorProcesses
+    from e2e.cluster import Cluster, Operator
 
 JSON = dict[str, Any]
 LEASE = path_of(names.LEASE, scenario.SYSTEM, "meshca")
@@ -22,7 +21,7 @@ def lease(cluster: Cluster) -> JSON:
     return dict(cluster.request("GET", LEASE)["spec"])
 
 
-def leader(cluster: Cluster, operator: OperatorProcesses, timeout: float = 30) -> str:
+def leader(cluster: Cluster, operator: Operator, timeout: float = 30) -> str:
     """Wait until a running replica holds the Lease and return its name."""
 
     def held(items: list[JSON]) -> str | None:
@@ -54,7 +53,7 @@ def moment(text: str) -> datetime:
     return datetime.fromisoformat(text)
 
 
-def metrics(operator: OperatorProcesses, replica: str) -> dict[str, float]:
+def metrics(operator: Operator, replica: str) -> dict[str, float]:
     """Return the samples that a replica serves, by name and labels as Prometheus reads them."""
     status, text = operator.get(replica, "/metrics")
     assert status == 200

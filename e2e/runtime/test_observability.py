@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,8 +15,8 @@ from e2e.runtime import fleet
 from meshca.api import names
 
 if TYPE_CHECKING:
+    from e2e.cluster import Operator
     from e2e.installation import Installation
-    from e2e.operator_process import OperatorProcesses
 
 pytestmark = pytest.mark.cluster
 
@@ -25,9 +25,9 @@ PAGE = Path(__file__).parents[2] / "docs" / "metrics.md"
 LEAVES = path_of(names.LEAF)
 
 
-def replicas(made: Installation) -> tuple[OperatorProcesses, str, str]:
+def replicas(made: Installation) -> tuple[Operator, str, str]:
     """Return the replicas, the name of the one that leads, and the name of one that does not."""
-    operator = cast("OperatorProcesses", made.operator)
+    operator = made.operator
     leader = fleet.leader(made.cluster, operator)
     return operator, leader, next(name for name in operator.replicas if name != leader)
 
