@@ -44,6 +44,8 @@ class Authority:
     bundle_digest: str
     trusted: tuple[x509.Certificate, ...]
     generation: int = 0
+    bundle_in_secrets: bool = False
+    """Whether managed Secrets have to hold this very bundle before a rotation goes on."""
 
 
 @dataclass(frozen=True, slots=True)

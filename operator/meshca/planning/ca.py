@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime, timedelta
 
     from cryptography import x509
@@ -88,6 +89,39 @@ class Publication:
 
 
 @dataclass(frozen=True, slots=True)
+class Straggler:
+    """A live leaf that needs an older root, and why it has not moved ("" = its turn has not come)."""
+
+    name: str
+    not_after: datetime
+    automatic: bool
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Census:
+    """Live leaves that need another root than the active one, as the watch store knows them.
+
+    ``by_root`` counts them by the fingerprint of the root they need; ``unread`` are leaves whose chain
+    nobody has looked at yet; ``stragglers`` are up to 10 of them, the first to expire first.
+    ``manual_end`` is when the last of those expires that only their holders can renew.
+    ``bundles_behind`` counts managed Secrets whose bundle lacks a root, in a rotation that needs it there.
+    """
+
+    by_root: Mapping[str, int] = field(default_factory=dict)
+    unread: int = 0
+    stragglers: tuple[Straggler, ...] = ()
+    automatic: int = 0
+    manual_end: datetime | None = None
+    bundles_behind: int = 0
+
+    @property
+    def left(self) -> int:
+        """Return how many have not moved."""
+        return sum(self.by_root.values())
+
+
+@dataclass(frozen=True, slots=True)
 class CASnapshot:
     """Everything one decision about a CAConfiguration depends on, read consistently."""
 
@@ -109,6 +143,7 @@ class CASnapshot:
     provider_problem: str = ""
     unreadable_roots: tuple[str, ...] = ()
     clocks_differ: bool = False
+    census: Census = field(default_factory=Census)
 
 
 @dataclass(frozen=True, slots=True)
