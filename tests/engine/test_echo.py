@@ -33,9 +33,9 @@ async def test_issued_leaf_is_looked_at_once(
                 await asyncio.sleep(delay)
             return answer
 
-        async def counted(namespace: str, name: str) -> Outcome:
+        async def counted(namespace: str, name: str, *, turn: bool = False) -> Outcome:
             looks.append(name)
-            return await reconcile(namespace, name)
+            return await reconcile(namespace, name, turn=turn)
 
         monkeypatch.setattr(gateway, "replace_status", slow)
         monkeypatch.setattr(leaves, "reconcile", counted)

@@ -42,10 +42,10 @@ async def test_item_that_fails_stops_no_other_and_is_tried_again(
     original = leaves._observer.observe
     failing = True
 
-    async def observe(view: Any) -> Any:
+    async def observe(view: Any, *, turn: bool = False) -> Any:
         if view.meta.name == "bad" and failing:
             raise error
-        return await original(view)
+        return await original(view, turn=turn)
 
     monkeypatch.setattr(leaves._observer, "observe", observe)
     with caplog.at_level(logging.INFO):

@@ -2,15 +2,15 @@
 
 Decides the order: CA objects first; then leaves that are about to expire; then first issues and
 renewals, of which renewals get at least 30 % while both wait, in each lane and over all; then re-issues.
-A lane is the leaves of one CAConfiguration; lanes take turns, and so do the namespaces within one. A
-lane's limits are looked at when an item is taken, never when it is added, so what waits for a token is
-overtaken by whatever is more urgent when the token comes.
+A lane is the leaves of one CAConfiguration; lanes take turns, and so do the namespaces within one, except
+that re-issues of a lane go by rank. A lane's limits are looked at when an item is taken, never when it is
+added, so what waits for a token is overtaken by whatever is more urgent when the token comes.
 
 Coalesces: a key is queued at most once and in flight at most once, and one that is added while it is in
 flight is queued again when it ends. Nothing is dropped.
 
 Pure: it is given the time (seconds, monotonic) and never waits; ``engine.queue`` is the part that does.
-An operation costs O(number of lanes) at worst, whatever the number of keys.
+An operation costs O(number of lanes) at worst, and O(log n) among n re-issues.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING, Final
 
 from meshca.engine.limits import Gate, Limits
-from meshca.engine.ring import FairRing
-from meshca.engine.work import LEAF_URGENCIES, Urgency
+from meshca.engine.ring import FairRing, RankedRing
+from meshca.engine.work import LEAF_URGENCIES, UNRANKED, Urgency
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from meshca.engine.work import Key
+    from meshca.engine.work import Key, Rank
 
 _FIRST_COST: Final = 3
 _RENEWAL_GAIN: Final = 7
@@ -38,13 +38,14 @@ is owed: over any run that is 3 renewals in 10."""
 class Entry:
     """One queued or running key."""
 
-    __slots__ = ("again", "key", "lane", "queued_at", "stamps", "told", "urgency")
+    __slots__ = ("again", "key", "lane", "queued_at", "rank", "stamps", "told", "urgency")
 
-    def __init__(self, key: Key, urgency: Urgency, lane: str, queued_at: float) -> None:
+    def __init__(self, key: Key, urgency: Urgency, lane: str, queued_at: float, rank: Rank) -> None:
         self.key = key
         self.urgency = urgency
         self.lane = lane
         self.queued_at = queued_at
+        self.rank = rank
         self.again: Entry | None = None
         self.told = False
         self.stamps = (math.nan, math.nan)
@@ -70,13 +71,15 @@ class _Share:
 class _Lane:
     """What waits for one CAConfiguration, and its gate."""
 
-    __slots__ = ("gate", "name", "rings", "share")
+    __slots__ = ("fair", "gate", "name", "ranked", "rings", "share")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.gate = Gate()
         self.share = _Share()
-        self.rings = {urgency: FairRing() for urgency in LEAF_URGENCIES}
+        self.fair = {urgency: FairRing() for urgency in LEAF_URGENCIES[:-1]}
+        self.ranked = RankedRing()
+        self.rings: dict[Urgency, FairRing | RankedRing] = {**self.fair, Urgency.REISSUE: self.ranked}
 
     def __len__(self) -> int:
         return sum(map(len, self.rings.values()))
@@ -102,26 +105,33 @@ class Dispatcher:
         self._paced: dict[Key, Entry] = {}
         self._in_flight: dict[Key, Entry] = {}
 
-    def add(self, key: Key, urgency: Urgency, lane: str, now: float) -> Entry | None:
+    def add(self, key: Key, urgency: Urgency, lane: str, now: float, rank: Rank = UNRANKED) -> Entry | None:
         """Queue a key, or make a queued one more urgent; returns its entry when that changed anything.
 
-        An empty ``lane`` means no limits; a queued key that had a lane keeps it.
+        An empty ``lane`` means no limits; a queued key that had a lane keeps it. ``rank`` is its place
+        among re-issues, where the latest word holds.
         """
         running = self._in_flight.get(key)
         if running is not None:
             if running.again is None:
-                running.again = Entry(key, urgency, lane, now)
+                running.again = Entry(key, urgency, lane, now, rank)
             else:
                 running.again.urgency = min(running.again.urgency, urgency)
                 running.again.lane = lane or running.again.lane
+                running.again.rank = rank if urgency is Urgency.REISSUE else running.again.rank
             return None
         entry = self.queued(key)
         if entry is None:
-            entry = Entry(key, urgency, lane, now)
-        elif urgency < entry.urgency or (lane and lane != entry.lane):
+            entry = Entry(key, urgency, lane, now, rank)
+        elif (
+            urgency < entry.urgency
+            or (lane and lane != entry.lane)
+            or _gets_another_place(entry, urgency, rank)
+        ):
             self._remove(entry, now)
             if entry.urgency is Urgency.REISSUE:
                 entry.queued_at = now  # until now it waited on purpose
+            entry.rank = rank if urgency is Urgency.REISSUE else entry.rank
             entry.urgency = min(entry.urgency, urgency)
             entry.lane = lane or entry.lane
         else:
@@ -170,7 +180,7 @@ class Dispatcher:
             lane.gate.leave(entry.stamps, spent=spent)
             self._tidy(lane, now)
         again = entry.again
-        return entry, None if again is None else self.add(key, again.urgency, again.lane, now)
+        return entry, None if again is None else self.add(key, again.urgency, again.lane, now, again.rank)
 
     def set_limits(self, name: str, limits: Limits, now: float) -> list[Entry]:
         """Change a lane's limits; returns what waits there, re-issues left out."""
@@ -256,8 +266,10 @@ class Dispatcher:
     def _insert(self, entry: Entry) -> None:
         if entry.urgency is Urgency.CONTROL:
             self._control.add(entry.key)
+        elif entry.urgency is Urgency.REISSUE:
+            self._lane(entry.lane).ranked.add(entry.key, entry.rank)
         else:
-            self._lane(entry.lane).rings[entry.urgency].add(entry.key)
+            self._lane(entry.lane).fair[entry.urgency].add(entry.key)
         self._index(entry.urgency)[entry.key] = entry
 
     def _remove(self, entry: Entry, now: float) -> None:
@@ -273,6 +285,11 @@ class Dispatcher:
         """Forget a lane that holds nothing: lane names come from requests, which anybody may write."""
         if not len(lane) and lane.gate.untouched(now):
             del self._lanes[lane.name]
+
+
+def _gets_another_place(entry: Entry, urgency: Urgency, rank: Rank) -> bool:
+    """Tell whether a queued re-issue gets another place among its like."""
+    return urgency is entry.urgency is Urgency.REISSUE and rank != entry.rank
 
 
 def _first(lanes: list[_Lane], fits: Callable[[_Lane], object]) -> _Lane | None:

@@ -17,6 +17,7 @@ from meshca.pki.certificates import fingerprint, load_all
 from meshca.planning.views import IssuedFacts, chain_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from meshca.planning.authority import Authority
@@ -55,11 +56,29 @@ class Verifier:
         signer, others = certificates[1], certificates[2:]
         key = (fingerprint(signer), authority.bundle_digest)
         if key not in self._signers:
-            path = chain.verify(signer, others, authority.trusted, at=at)
+            root = root_of(signer, others, authority.trusted, at)
             if len(self._signers) > 1000:  # noqa: PLR2004  a bound, not a tuned value
                 self._signers.clear()
-            self._signers[key] = fingerprint(path[-1])
+            self._signers[key] = root
         return self._signers[key]
+
+
+def root_of(
+    signer: x509.Certificate,
+    others: Sequence[x509.Certificate],
+    trusted: Sequence[x509.Certificate],
+    at: datetime,
+) -> str:
+    """Return the fingerprint of the root that a signer was issued under; ``InvalidError`` if none trusts it.
+
+    A path over a cross-certificate ends at an older root, which the signer does not need: it counts only
+    when the signer's own root is not trusted.
+    """
+    try:
+        path = chain.verify(signer, (), trusted, at=at)
+    except InvalidError:
+        path = chain.verify(signer, others, trusted, at=at)
+    return fingerprint(path[-1])
 
 
 def _is_for(view: LeafView, leaf: x509.Certificate) -> bool:

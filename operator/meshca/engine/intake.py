@@ -11,9 +11,11 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.engine.store import BundleView, NamespaceView
+from meshca.engine.store import UNREAD, BundleView, NamespaceView
 from meshca.engine.work import Key, Urgency
-from meshca.planning.leaf import RENEW, is_urgent
+from meshca.planning.authority import Authority
+from meshca.planning.leaf import RENEW, awaits_turn, is_urgent
+from meshca.planning.moves import rank
 from meshca.planning.secrets import secret_view
 from meshca.planning.views import Meta, labels_of, leaf_view
 
@@ -35,6 +37,8 @@ ADMISSION_KEY = Key(ADMISSION, "", "policy")
 DELETED = "DELETED"
 PUBLICATION_DELAY = 1.0
 """Seconds over which changes of the bundle's places are gathered into one status write."""
+CENSUS_DELAY = 1.0
+"""Seconds over which moved leaves are gathered into one status write."""
 
 
 def configuration_key(name: str) -> Key:
@@ -63,6 +67,7 @@ class Intake:
         self._authorities = authorities
         self._timers = timers
         self._clock = clock
+        store.leaves.on_root = self._root_changed
         self.relisted = asyncio.Event()
         """Set when leaves are being listed again: deletions may have been missed before."""
 
@@ -137,6 +142,10 @@ class Intake:
             urgency = Urgency.RENEWAL
         self._queue.add(leaf_key(*view.key), urgency, view.spec.configuration)
 
+    def queue_move(self, view: LeafView) -> None:
+        """Queue a leaf for its turn in a rotation."""
+        self._queue.add(leaf_key(*view.key), Urgency.REISSUE, view.spec.configuration, rank(view))
+
     def managed_secret(self, event: str, body: Mapping[str, Any]) -> None:
         """Take in a managed Secret; older news than what was written here is ignored."""
         meta = Meta.of(body)
@@ -200,12 +209,29 @@ class Intake:
         self._queue.add(ADMISSION_KEY, Urgency.CONTROL)
 
     def authority_changed(self, configuration: str) -> None:
-        """Queue the leaves of a configuration that wait for a certificate or a renewal."""
-        self._queue_all(
-            view
-            for view in self._store.leaves.of_configuration(configuration)
-            if view.issued is None or view.state == RENEW
-        )
+        """Queue the leaves of a configuration that wait for a certificate, a renewal or a new root."""
+        authority, now = self._authorities.get(configuration), self._clock.now()
+        for view in self._store.leaves.of_configuration(configuration):
+            secret = self._store.secrets.get((view.meta.namespace, view.spec.secret_name))
+            if awaits_turn(view, secret, authority, now):
+                self.queue_move(view)
+            elif view.issued is None or view.state == RENEW:
+                self.queue_leaf(view)
+
+    def moved(self, configuration: str) -> None:
+        """Look at a configuration soon, because what a rotation has left to do has changed."""
+        if configuration in self._store.configurations:
+            self._queue.add_after(configuration_key(configuration), CENSUS_DELAY, Urgency.CONTROL)
+
+    def _root_changed(self, configuration: str, root: str) -> None:
+        """Take in that the leaves that need a root are others now; nothing in itself under the active one."""
+        if root == UNREAD:
+            news = not self._store.leaves.unread(configuration)
+        else:
+            authority = self._authorities.get(configuration)
+            news = isinstance(authority, Authority) and root != authority.root
+        if news:
+            self.moved(configuration)
 
     def bundle_wish(self, wish: BundleWish) -> None:
         """Take in what a configuration publishes: every place is looked at when it changed."""

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.api.v1alpha1.conditions import Reason
-from meshca.api.v1alpha1.scalars import format_time
 from meshca.engine.evidence import Verifier, facts_of_issue
 from meshca.engine.intake import leaf_key, newer
+from meshca.engine.leafstatus import issued_status, reported_status
 from meshca.engine.observer import LeafObserver
 from meshca.engine.outcome import Outcome
 from meshca.engine.work import Urgency
@@ -31,7 +31,7 @@ from meshca.pki import issuance, keys
 from meshca.pki.certificates import public_key_of, to_pem
 from meshca.pki.renewal import renew_at
 from meshca.planning.authority import Authority
-from meshca.planning.leaf import FAILED, HOLDS, LeafSnapshot, plan_leaf, refused
+from meshca.planning.leaf import FAILED, is_move, plan_leaf, refused
 from meshca.planning.refusals import Refusal
 from meshca.planning.views import leaf_view
 from meshca.providers.builtin import run_key_work
@@ -43,13 +43,14 @@ if TYPE_CHECKING:
 
     from meshca.clock import Clock
     from meshca.engine.authorities import Authorities
+    from meshca.engine.intake import Intake
     from meshca.engine.managed import ManagedKeys
     from meshca.engine.ports import Cluster
     from meshca.engine.store import Store
     from meshca.engine.telemetry import LeafKind, Telemetry
     from meshca.engine.timers import Timers
     from meshca.pki.keys import PublicKey
-    from meshca.planning.leaf import Issue, LeafPlan, Report
+    from meshca.planning.leaf import Issue, LeafPlan, LeafSnapshot, Report
     from meshca.planning.views import IssuedFacts, LeafView
 
 _log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class LeafReconciler:
         cluster: Cluster,
         store: Store,
         authorities: Authorities,
+        intake: Intake,
         timers: Timers,
         clock: Clock,
         telemetry: Telemetry,
@@ -75,6 +77,7 @@ class LeafReconciler:
         self._cluster = cluster
         self._store = store
         self._authorities = authorities
+        self._intake = intake
         self._timers = timers
         self._clock = clock
         self._telemetry = telemetry
@@ -90,8 +93,8 @@ class LeafReconciler:
         self._verifier = Verifier()
         self._stale: set[tuple[str, str]] = set()
 
-    async def reconcile(self, namespace: str, name: str) -> Outcome:
-        """Look at one request and do what is due."""
+    async def reconcile(self, namespace: str, name: str, *, turn: bool = False) -> Outcome:
+        """Look at one request and do what is due; ``turn``: a rotation's pace has let it in."""
         place = (namespace, name)
         view = self._store.leaves.get(place)
         if view is None:
@@ -102,14 +105,14 @@ class LeafReconciler:
             if view is None:
                 return Outcome()
         try:
-            return await self._pass(self._verified(view))
+            return await self._pass(self._verified(view), turn=turn)
         except (ConflictError, UnknownOutcomeError):
             # Somebody else wrote, or perhaps this did: the watch may not have told yet.
             self._stale.add(place)
             raise
 
-    async def _pass(self, view: LeafView) -> Outcome:
-        snapshot = await self._observer.observe(view)
+    async def _pass(self, view: LeafView, *, turn: bool) -> Outcome:
+        snapshot = await self._observer.observe(view, turn=turn)
         plan = plan_leaf(snapshot)
         if plan.remove:
             await self._remove(view, plan.remove)
@@ -119,7 +122,9 @@ class LeafReconciler:
         final = plan.report is not None and plan.report.state == FAILED
         if final and await self._observer.rules_changed(snapshot):
             return Outcome(retry=True)
-        return await self._settle(view, plan)
+        if plan.rebundle:
+            return await self._rebundle(snapshot, plan)
+        return await self._settle(snapshot, plan)
 
     async def report_rate_limited(self, namespace: str, name: str) -> None:
         """Say once of a waiting first issue that a limit holds it back."""
@@ -131,16 +136,41 @@ class LeafReconciler:
         if plan.report is not None:
             await self._report(view, plan.report, self._clock.now())
 
-    async def _settle(self, view: LeafView, plan: LeafPlan) -> Outcome:
+    async def _settle(self, snapshot: LeafSnapshot, plan: LeafPlan) -> Outcome:
         """Carry out a plan that issues and removes nothing."""
+        view = snapshot.leaf
         if plan.report is not None:
             await self._report(view, plan.report, self._clock.now())
+            if snapshot.turn:
+                self._intake.moved(view.spec.configuration)
+        self._schedule(view, plan)
+        # What a rotation has to say is paced like what it signs.
+        return Outcome(retry=plan.retry, signed=snapshot.turn and plan.report is not None)
+
+    def _schedule(self, view: LeafView, plan: LeafPlan) -> None:
         if plan.due is not None:
             self._timers.set(leaf_key(*view.key), plan.due, Urgency.RENEWAL)
-        return Outcome(retry=plan.retry)
+        if plan.move:
+            self._intake.queue_move(view)
 
-    async def _refuse(self, view: LeafView, reason: str, message: str) -> Outcome:
-        return await self._settle(view, refused(view, Refusal(reason, message), self._clock.now()))
+    async def _refuse(self, snapshot: LeafSnapshot, reason: str, message: str) -> Outcome:
+        refusal, moving = Refusal(reason, message), is_move(snapshot)
+        return await self._settle(snapshot, refused(snapshot.leaf, refusal, self._clock.now(), moving=moving))
+
+    async def _rebundle(self, snapshot: LeafSnapshot, plan: LeafPlan) -> Outcome:
+        view, authority = snapshot.leaf, snapshot.authority
+        assert isinstance(authority, Authority)
+        try:
+            await self._managed.rebundle(view, authority)
+        except ForbiddenError as error:
+            return await self._refuse_secret(snapshot, error)
+        self._intake.moved(view.spec.configuration)
+        outcome = await self._settle(snapshot, plan)
+        return replace(outcome, signed=True)
+
+    async def _refuse_secret(self, snapshot: LeafSnapshot, error: ForbiddenError) -> Outcome:
+        message = f"the API server refuses Secret {snapshot.leaf.spec.secret_name!r}: {error.message}"
+        return await self._refuse(snapshot, Reason.MANAGED_KEYS_NOT_ALLOWED, message)
 
     async def _read_again(self, view: LeafView) -> LeafView | None:
         """Read a request whose known version is in doubt; None when it is gone, as the watch will tell."""
@@ -160,9 +190,7 @@ class LeafReconciler:
         if not view.chain or not isinstance(authority, Authority):
             return view
         facts = self._verifier.facts(view, authority, self._clock.now())
-        if facts is None:
-            return view
-        view = view.with_issued(facts)
+        view = view.with_issued(facts) if facts is not None else replace(view, worthless=True)
         self._store.leaves.put(view)
         return view
 
@@ -171,30 +199,33 @@ class LeafReconciler:
         assert isinstance(authority, Authority)
         try:
             if issue.request is None:
-                return await self._issue_managed(view, issue, authority)
+                return await self._issue_managed(snapshot, issue, authority)
             leaf = await self._sign(issue.request.public_key, issue, authority)
         except InvalidError as error:
-            return await self._refuse(view, Reason.INVALID_REQUEST, error.message)
+            return await self._refuse(snapshot, Reason.INVALID_REQUEST, error.message)
         except TransientError as error:
             if error.reason not in _NOT_READY:
                 raise
-            return await self._refuse(view, Reason.SIGNER_NOT_READY, error.message)
+            return await self._refuse(snapshot, Reason.SIGNER_NOT_READY, error.message)
         text = to_pem(leaf) + authority.chain
-        await self._write_issued(view, facts_of_issue(leaf, text, authority.root), text, "csr")
+        facts = facts_of_issue(leaf, text, authority.root)
+        await self._write_issued(view, facts, text, "csr", snapshot.now)
         return Outcome(signed=True)
 
-    async def _issue_managed(self, view: LeafView, issue: Issue, authority: Authority) -> Outcome:
+    async def _issue_managed(self, snapshot: LeafSnapshot, issue: Issue, authority: Authority) -> Outcome:
+        view = snapshot.leaf
         sign = partial(self._sign, issue=issue, authority=authority)
         try:
             kept = await self._managed.ensure(view, issue, authority, sign)
         except ForbiddenError as error:
-            message = f"the API server refuses Secret {view.spec.secret_name!r}: {error.message}"
-            return await self._refuse(view, Reason.MANAGED_KEYS_NOT_ALLOWED, message)
+            return await self._refuse_secret(snapshot, error)
         if kept.conflict:
-            outcome = await self._refuse(view, Reason.SECRET_CONFLICT, kept.conflict)
-            return replace(outcome, signed=kept.signed)
+            outcome = await self._refuse(snapshot, Reason.SECRET_CONFLICT, kept.conflict)
+            return replace(outcome, signed=outcome.signed or kept.signed)
         assert kept.facts is not None
-        await self._write_issued(view, kept.facts, kept.text, "managed")
+        await self._write_issued(view, kept.facts, kept.text, "managed", snapshot.now)
+        if authority.bundle_in_secrets:
+            self._intake.moved(view.spec.configuration)
         return Outcome(signed=kept.signed)
 
     async def _sign(self, public_key: PublicKey, issue: Issue, authority: Authority) -> x509.Certificate:
@@ -215,25 +246,18 @@ class LeafReconciler:
             ),
         )
 
-    async def _write_issued(self, view: LeafView, facts: IssuedFacts, text: str, kind: LeafKind) -> None:
+    async def _write_issued(
+        self, view: LeafView, facts: IssuedFacts, text: str, kind: LeafKind, looked: datetime
+    ) -> None:
         due = renew_at(view.meta.uid, facts.not_before, facts.not_after)
-        status: JSON = {
-            "observedGeneration": view.meta.generation,
-            "state": HOLDS.state,
-            "certificateChain": text,
-            "serialNumber": facts.serial,
-            "spiffeID": facts.spiffe_id,
-            "notBefore": format_time(facts.not_before),
-            "notAfter": format_time(facts.not_after),
-            "renewAt": format_time(due),
-            "root": names.ca_root(view.spec.configuration, facts.root),
-        }
         now = self._clock.now()
-        written = await self._put_status(view, status, facts, now)
+        status = issued_status(view, facts, text, due, now)
+        written = await self._put_status(view, status, facts)
         plan = plan_leaf(await self._observer.observe(written))
-        if plan.due is not None:
-            self._timers.set(leaf_key(*view.key), plan.due, Urgency.RENEWAL)
+        self._schedule(view, plan)
         started = view.meta.created if view.issued is None else view.renew_at
+        if view.issued is not None and (started is None or started > looked):
+            started = looked  # nothing was due: a rotation asked, and its pace is no delay
         seconds = max(0.0, (now - started).total_seconds()) if started else 0.0
         self._telemetry.leaf_issued(view.spec.configuration, kind, seconds)
         _log.debug(
@@ -248,11 +272,9 @@ class LeafReconciler:
         )
 
     async def _report(self, view: LeafView, report: Report, now: datetime) -> None:
-        status: JSON = {"observedGeneration": view.meta.generation, "state": report.state}
-        status["conditions"] = [_ready_condition(view, report, now)]
         body = {
             "metadata": {"uid": view.meta.uid, "resourceVersion": view.meta.resource_version},
-            "status": status,
+            "status": reported_status(view, report, now),
         }
         # A patch, because what an issued leaf already says (its chain above all) has to stay.
         answer = await self._cluster.patch(
@@ -262,8 +284,7 @@ class LeafReconciler:
         if not report.ready:
             self._telemetry.issue_failed(report.reason)
 
-    async def _put_status(self, view: LeafView, status: JSON, facts: IssuedFacts, now: datetime) -> LeafView:
-        status["conditions"] = [_ready_condition(view, HOLDS, now)]
+    async def _put_status(self, view: LeafView, status: JSON, facts: IssuedFacts) -> LeafView:
         metadata = {
             "name": view.meta.name,
             "namespace": view.meta.namespace,
@@ -307,18 +328,3 @@ class LeafReconciler:
             )
         except NotFoundError:
             return
-
-
-def _ready_condition(view: LeafView, report: Report, now: datetime) -> JSON:
-    ready = str(report.ready)
-    # A final refusal counts from its own moment on, since the request is removed a day after it.
-    same = view.ready == ready and (view.state == FAILED) == (report.state == FAILED)
-    since = view.reason_since if same and view.reason_since else now
-    return {
-        "type": "Ready",
-        "status": ready,
-        "reason": str(report.reason),
-        "message": report.message,
-        "observedGeneration": view.meta.generation,
-        "lastTransitionTime": format_time(since),
-    }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.engine.evidence import facts_of_issue, facts_of_text
+from meshca.engine.evidence import facts_of_issue, facts_of_text, root_of
 from meshca.engine.intake import newer
 from meshca.errors import AlreadyExistsError, InvalidError, NotFoundError, UnknownOutcomeError
 from meshca.pki import chain, keys
@@ -82,6 +82,16 @@ class ManagedKeys:
             self._note(body)
             return kept
         return await self._renew(view, issue, authority, sign, Meta.of(body))
+
+    async def rebundle(self, view: LeafView, authority: Authority) -> None:
+        """Put the present bundle into the Secret of a request; its key and chain stay as they are."""
+        place = (view.meta.namespace, view.spec.secret_name)
+        known = self._store.secrets[place]
+        body = {
+            "metadata": {"uid": known.uid, "resourceVersion": known.resource_version},
+            "data": {names.BUNDLE_KEY: encode(authority.bundle)},
+        }
+        self._note(await self._cluster.patch(names.SECRET, place[1], place[0], body))
 
     def _may_exist(self, view: LeafView) -> bool:
         """Return whether to read before writing: not for a fresh request whose Secret nobody has seen."""
@@ -156,11 +166,14 @@ class ManagedKeys:
             return None
         try:
             text = data_of(body, CERTIFICATE).decode("ascii")
-            certificates = load_all(text)
-            path = chain.verify(certificates[0], certificates[1:], authority.trusted, at=now)
-        except (InvalidError, UnicodeDecodeError):
+            leaf, signer, *others = load_all(text)
+            chain.verify(leaf, [signer, *others], authority.trusted, at=now)
+            facts = facts_of_text(text, root_of(signer, others, authority.trusted, now))
+        except (InvalidError, ValueError):
             return None
-        facts = facts_of_text(text, chain.facts(path[-1]).fingerprint)
+        if view.issued is not None and authority.root not in (view.issued.root, facts.root):
+            # What a rotation asks to be replaced is not replaced by more of the same.
+            return None
         half = facts.not_before + (facts.not_after - facts.not_before) / 2
         if facts.spiffe_id != issue.names.spiffe_id.uri or now >= half:
             return None

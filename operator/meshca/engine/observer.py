@@ -47,8 +47,8 @@ class LeafObserver:
         self._managed = managed
         self._operator_namespace = operator_namespace
 
-    async def observe(self, view: LeafView) -> LeafSnapshot:
-        """Collect what the decision about a request depends on."""
+    async def observe(self, view: LeafView, *, turn: bool = False) -> LeafSnapshot:
+        """Collect what the decision about a request depends on; ``turn`` as in the snapshot."""
         place = (view.meta.namespace, view.spec.secret_name)
         authority = self._authorities.get(view.spec.configuration)
         return LeafSnapshot(
@@ -62,6 +62,7 @@ class LeafObserver:
             operator_namespace=self._operator_namespace,
             secret=self._store.secrets.get(place) if view.spec.managed else None,
             older_claim=self._older_claim(view),
+            turn=turn,
         )
 
     async def rules_changed(self, snapshot: LeafSnapshot) -> bool:

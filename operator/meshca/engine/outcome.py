@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Well, or to be tried again with back-off; and whether anything was signed (for the rate limits)."""
+    """Well, or to be tried again with back-off; and whether it counts against the rate limits.
+
+    That is when anything was signed, or written for the sake of a rotation.
+    """
 
     retry: bool = False
     signed: bool = False

@@ -22,13 +22,14 @@ from meshca.engine.backoff import Backoff
 from meshca.engine.dispatch import Dispatcher
 from meshca.engine.due import DueHeap
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND, Limits
-from meshca.engine.work import Item, Key, Urgency
+from meshca.engine.work import UNRANKED, Item, Key, Urgency
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Mapping
 
     from meshca.engine.dispatch import Entry
+    from meshca.engine.work import Rank
 
 __all__ = ["Item", "Key", "Urgency", "WorkQueue"]
 
@@ -56,7 +57,7 @@ class WorkQueue:
         self._on_throttled = on_throttled
         self._backoff = Backoff(rng)
         self._later = DueHeap()
-        self._planned: dict[Key, tuple[Urgency, str]] = {}
+        self._planned: dict[Key, tuple[Urgency, str, Rank]] = {}
         self._limited: deque[tuple[float, Entry]] = deque()
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._idle: asyncio.Future[None] | None = None
@@ -65,17 +66,19 @@ class WorkQueue:
         self._reached = 0.0
         self._closed = False
 
-    def add(self, key: Key, urgency: Urgency, lane: str = "") -> None:
+    def add(self, key: Key, urgency: Urgency, lane: str = "", rank: Rank = UNRANKED) -> None:
         """Queue a key now, or make a queued one more urgent; a running one runs once more afterwards.
 
         ``lane`` is the name of the CAConfiguration whose limits apply, empty for none. It comes from
-        untrusted users and is only compared.
+        untrusted users and is only compared. ``rank`` orders re-issues of a lane, the lowest first.
         """
         if self._closed:
             return
-        self._queued(self._core.add(key, urgency, lane, self._now()))
+        self._queued(self._core.add(key, urgency, lane, self._now(), rank))
 
-    def add_after(self, key: Key, delay: float, urgency: Urgency, lane: str = "") -> None:
+    def add_after(
+        self, key: Key, delay: float, urgency: Urgency, lane: str = "", rank: Rank = UNRANKED
+    ) -> None:
         """Queue a key in ``delay`` seconds; of several plans the earliest and the most urgent hold.
 
         A plan is dropped when the key runs before: that run decides again.
@@ -86,10 +89,11 @@ class WorkQueue:
         known = self._later.due(key)
         if known is not None:
             due = min(due, known)
-            planned_urgency, planned_lane = self._planned[key]
+            planned_urgency, planned_lane, planned_rank = self._planned[key]
+            rank = rank if urgency is Urgency.REISSUE else planned_rank
             urgency, lane = min(urgency, planned_urgency), lane or planned_lane
         self._later.set(key, due)
-        self._planned[key] = urgency, lane
+        self._planned[key] = urgency, lane, rank
         self._arm()
 
     async def get(self) -> Item | None:
@@ -125,7 +129,7 @@ class WorkQueue:
         delay = self._backoff.fail(key)
         ended, again = self._finish(key, spent=spent)
         if again is None:
-            self.add_after(key, after or delay, ended.urgency, ended.lane)
+            self.add_after(key, after or delay, ended.urgency, ended.lane, ended.rank)
 
     def forget(self, key: Key) -> None:
         """Reset the back-off of a key."""
@@ -270,8 +274,8 @@ class WorkQueue:
             key = self._later.pop(now)
             if key is None:
                 break
-            urgency, lane = self._planned.pop(key)
-            self._queued(self._core.add(key, urgency, lane, now))
+            urgency, lane, rank = self._planned.pop(key)
+            self._queued(self._core.add(key, urgency, lane, now, rank))
         self._tell_throttled(now)
         self._wake()
         self._arm()

@@ -11,14 +11,20 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+from meshca.engine.census import take_census
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from datetime import datetime
+
+    from meshca.planning.ca import Census
     from meshca.planning.leaf import SecretView
     from meshca.planning.views import LeafView
 
 Name = tuple[str, str]
 K = TypeVar("K")
+UNREAD = ""
+"""Stands for the root of a leaf whose chain nobody has looked at since the start."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,25 @@ class Index(Generic[K]):
         """Return the leaves of an entry, safe to iterate while the index changes."""
         return tuple(self._members.get(entry, ()))
 
+    def size(self, entry: K) -> int:
+        """Count the leaves of an entry."""
+        return len(self._members.get(entry, ()))
+
+    def entries(self) -> tuple[K, ...]:
+        """Return the entries that have leaves."""
+        return tuple(self._members)
+
 
 class Leaves:
-    """Leaf views, by key, by configuration, by Secret and by account."""
+    """Leaf views, by key, by configuration, by Secret, by account and by the root they need.
+
+    ``on_root(configuration, root)`` is called when the leaves that need a root have become others.
+    """
 
     def __init__(self) -> None:
+        self.on_root: Callable[[str, str], None] | None = None
+        self._by_root: dict[str, Index[str]] = {}
+        self._needs: dict[Name, tuple[str, str]] = {}
         self._views: dict[Name, LeafView] = {}
         self._by_configuration: Index[str] = Index()
         self._by_secret: Index[Name] = Index()
@@ -86,23 +106,67 @@ class Leaves:
         """Keep a view in the place of an older one."""
         known = self._views.get(view.key)
         if known is None or known.spec != view.spec:
-            self.remove(view.key)
+            if known is not None:
+                self._unlist(known)
             namespace, spec = view.meta.namespace, view.spec
             self._by_configuration.add(spec.configuration, view.key)
             self._by_account.add((namespace, spec.service_account), view.key)
             if spec.secret_name:
                 self._by_secret.add((namespace, spec.secret_name), view.key)
         self._views[view.key] = view
+        self._count(view.key, self._need(view))
 
     def remove(self, key: Name) -> LeafView | None:
         """Forget a view and return it."""
         view = self._views.pop(key, None)
         if view is not None:
-            namespace, spec = view.meta.namespace, view.spec
-            self._by_configuration.discard(spec.configuration, key)
-            self._by_account.discard((namespace, spec.service_account), key)
-            self._by_secret.discard((namespace, spec.secret_name), key)
+            self._unlist(view)
+            self._count(key, None)
         return view
+
+    def _unlist(self, view: LeafView) -> None:
+        namespace, spec = view.meta.namespace, view.spec
+        self._by_configuration.discard(spec.configuration, view.key)
+        self._by_account.discard((namespace, spec.service_account), view.key)
+        self._by_secret.discard((namespace, spec.secret_name), view.key)
+
+    def _need(self, view: LeafView) -> tuple[str, str] | None:
+        """Return the configuration and root that a leaf counts under."""
+        if view.meta.deleting:
+            return None
+        if view.issued is not None:
+            return view.spec.configuration, view.issued.root
+        # What is being written at this moment was read before it was written.
+        known = view.worthless or self._being_written.get(view.key) == view.chain_digest
+        return (view.spec.configuration, UNREAD) if view.chain and not known else None
+
+    def _count(self, key: Name, after: tuple[str, str] | None) -> None:
+        before = self._needs.pop(key, None)
+        if after is not None:
+            self._needs[key] = after
+        if before == after:
+            return
+        if before is not None:
+            self._roots(before[0]).discard(before[1], key)
+        if after is not None:
+            self._roots(after[0]).add(after[1], key)
+        for need in (before, after):
+            if need is not None and self.on_root is not None:
+                self.on_root(*need)
+
+    def _roots(self, configuration: str) -> Index[str]:
+        return self._by_root.setdefault(configuration, Index())
+
+    def unread(self, configuration: str) -> int:
+        """Count the leaves with a chain that nobody has looked at since the start."""
+        return self._roots(configuration).size(UNREAD)
+
+    def needing_others(self, configuration: str, root: str) -> Iterator[LeafView]:
+        """Yield the leaves whose chain was read and leads to another root than this one (fingerprint)."""
+        index = self._roots(configuration)
+        for entry in index.entries():
+            if entry not in (root, UNREAD):
+                yield from (self._views[key] for key in index.get(entry))
 
     @contextmanager
     def writing(self, key: Name, chain_digest: str) -> Iterator[None]:
@@ -148,3 +212,10 @@ class Store:
         self.bundles: dict[Name, BundleView] = {}
         self.configurations: dict[str, str] = {}
         """uid by name of each CAConfiguration."""
+
+    def census(self, configuration: str, root: str, now: datetime, *, bundle: str = "") -> Census:
+        """Count the live leaves that need another root (fingerprint) than this one.
+
+        ``bundle`` is the PEM text that managed Secrets have to hold, "" when they need not.
+        """
+        return take_census(self, configuration, root, now, bundle=bundle)

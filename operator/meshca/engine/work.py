@@ -6,7 +6,11 @@ Decides nothing; the order in which items run is decided in ``engine.dispatch``.
 from __future__ import annotations
 
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+Rank = tuple[float, int]
+"""A place among re-issues: the lower, the sooner."""
+UNRANKED: Final[Rank] = (0.0, 0)
 
 
 class Key(NamedTuple):

@@ -68,7 +68,7 @@ class Workers:
     async def _run(self, item: Item) -> None:
         key = item.key
         try:
-            outcome = await self._dispatch(key)
+            outcome = await self._dispatch(item)
         except ConflictError:
             # At once the first times; what conflicts on and on is not worth the calls.
             self._queue.retry(key, CONFLICT_DELAY if item.attempt < PATIENCE else None, spent=False)
@@ -91,10 +91,12 @@ class Workers:
             else:
                 self._queue.done(key, spent=outcome.signed)
 
-    async def _dispatch(self, key: Key) -> Outcome:
+    async def _dispatch(self, item: Item) -> Outcome:
+        key = item.key
         match key.kind:
             case intake.LEAF:
-                return await self._leaves.reconcile(key.namespace, key.name)
+                turn = item.urgency is Urgency.REISSUE
+                return await self._leaves.reconcile(key.namespace, key.name, turn=turn)
             case intake.CONFIGURATION:
                 outcome, due = await self._configurations.reconcile(key.name)
                 if due is not None:

@@ -16,8 +16,9 @@ from meshca.errors import DeniedError, InvalidError
 from meshca.pki import csr, keys, renewal
 from meshca.pki.keys import KeyAlgorithm, KeySpec
 from meshca.planning.authority import Admission, Authority, Unavailable
+from meshca.planning.moves import ROTATE, is_elsewhere, is_signal_due, is_told, lacks_bundle
 from meshca.planning.naming import Granted, Wish, grant
-from meshca.planning.refusals import CHECKS, Refusal, wanted_ttl
+from meshca.planning.refusals import CHECKS, Refusal, managed_keys_allowed, wanted_ttl
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -29,21 +30,22 @@ PENDING = "Pending"
 ISSUED = "Issued"
 FAILED = "Failed"
 RENEW = "Renew"
-ROTATE = "Rotate"
 
 _FINAL = frozenset({Reason.DENIED, Reason.INVALID_REQUEST})
 TERMINAL = _FINAL | {Reason.POLICY_GAP}
 KEEP_EXPIRED = timedelta(hours=1)
 KEEP_REFUSED = timedelta(hours=24)
 NEARLY_OVER = 0.9
+_CANNOT_RENEW = "renewal is due and cannot be done: "
+_CANNOT_MOVE = "the rotation cannot reach this certificate yet: "
 
 
 @dataclass(frozen=True, slots=True)
 class SecretView:
     """A managed Secret as watched; ``serial`` is of its certificate, "" when unreadable.
 
-    ``chain_digest`` is that of its ``tls.crt``. ``consistent`` means that key, certificate, signer and
-    bundle fit together.
+    ``chain_digest`` is that of its ``tls.crt``, ``bundle`` that of its ``ca.crt``. ``consistent`` means that
+    key, certificate, signer and bundle fit together.
     """
 
     uid: str
@@ -52,11 +54,12 @@ class SecretView:
     serial: str
     chain_digest: str
     consistent: bool
+    bundle: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class LeafSnapshot:
-    """Everything one decision about a leaf depends on."""
+    """Everything one decision about a leaf depends on; ``turn`` means that its rotation's pace let it in."""
 
     now: datetime
     leaf: LeafView
@@ -68,6 +71,7 @@ class LeafSnapshot:
     operator_namespace: str
     secret: SecretView | None = None
     older_claim: str = ""
+    turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +96,30 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class LeafPlan:
-    """At most one of issue, report and remove; ``due`` is when to look again, ``retry`` asks for back-off."""
+    """At most one of issue, report and remove; ``due`` is when to look again, ``retry`` asks for back-off.
+
+    ``rebundle`` asks for the present bundle in the managed Secret, ``move`` for a turn in the rotation.
+    """
 
     issue: Issue | None = None
     report: Report | None = None
     remove: str = ""
+    rebundle: bool = False
+    move: bool = False
     due: datetime | None = None
     retry: bool = False
 
 
 HOLDS: Final = Report(state=ISSUED, ready=True, reason=Reason.ISSUED, message="the certificate is issued")
 """What a status says of a leaf that has its certificate and needs nothing."""
+ASK_AGAIN: Final = Report(
+    state=ROTATE,
+    ready=True,
+    reason=Reason.ISSUED,
+    message="the root is being rotated: make a new request to get a certificate under the new root; this one"
+    " is good until it expires",
+)
+"""What the status of a Manual leaf says while a rotation waits for its holder."""
 
 
 def plan_leaf(snapshot: LeafSnapshot) -> LeafPlan:
@@ -116,12 +133,32 @@ def plan_leaf(snapshot: LeafSnapshot) -> LeafPlan:
             return LeafPlan(retry=True)
         return _first_issue(snapshot)
     if not leaf.spec.automatic:
-        return _until(snapshot, leaf.issued.not_after + KEEP_EXPIRED, "expired")
+        return _manual(snapshot, leaf.issued)
     due = renewal_due(leaf, leaf.issued)
     if snapshot.now < due and _secret_is_sound(snapshot):
-        return LeafPlan(report=_news(leaf, HOLDS), due=due)
-    outcome = _decide(snapshot)
-    return LeafPlan(issue=outcome) if isinstance(outcome, Issue) else refused(leaf, outcome, snapshot.now)
+        return _holding(snapshot, due)
+    return _granted(snapshot)
+
+
+def awaits_turn(
+    leaf: LeafView, secret: SecretView | None, authority: Authority | Unavailable, now: datetime
+) -> bool:
+    """Tell whether a rotation has to reach a leaf that nothing else is due for."""
+    if leaf.issued is None or leaf.meta.deleting:
+        return False
+    if not leaf.spec.automatic:
+        return is_signal_due(leaf, authority, now)
+    waits = is_elsewhere(leaf, authority) or lacks_bundle(leaf, secret, authority)
+    return waits and now < renewal_due(leaf, leaf.issued)
+
+
+def is_move(snapshot: LeafSnapshot) -> bool:
+    """Tell whether what is done for a leaf at this look is done for the sake of a rotation alone."""
+    return (
+        snapshot.turn
+        and awaits_turn(snapshot.leaf, snapshot.secret, snapshot.authority, snapshot.now)
+        and _secret_is_sound(snapshot)
+    )
 
 
 def is_urgent(leaf: LeafView, now: datetime) -> bool:
@@ -141,14 +178,15 @@ def renewal_due(leaf: LeafView, issued: IssuedFacts) -> datetime:
     return renewal.renew_at(leaf.meta.uid, issued.not_before, issued.not_after)
 
 
-def refused(leaf: LeafView, refusal: Refusal, now: datetime) -> LeafPlan:
+def refused(leaf: LeafView, refusal: Refusal, now: datetime, *, moving: bool = False) -> LeafPlan:
     """Plan for a request that cannot be granted now, found out here or while carrying out.
 
     An issued leaf keeps its certificate and is tried again, whatever the reason; so is a first issue
-    unless the reason is terminal. Nothing is reported that the status says already.
+    unless the reason is terminal. Nothing is reported that the status says already. ``moving``: only a
+    rotation asked for it.
     """
     terminal = leaf.issued is None and refusal.reason in TERMINAL
-    before = "renewal is due and cannot be done: " if leaf.issued is not None else ""
+    before = "" if leaf.issued is None else _CANNOT_MOVE if moving else _CANNOT_RENEW
     final = leaf.issued is None and refusal.reason in _FINAL
     after = "; delete this request and make one that can be granted" if final else ""
     kept = MESSAGE_MAX_LENGTH - len(before + after)
@@ -169,22 +207,54 @@ def _first_issue(snapshot: LeafSnapshot) -> LeafPlan:
             # It was issued once, perhaps under a root that is gone: never removed.
             return LeafPlan()
         return _until(snapshot, (leaf.reason_since or snapshot.now) + KEEP_REFUSED, "refused")
+    return _granted(snapshot)
+
+
+def _granted(snapshot: LeafSnapshot) -> LeafPlan:
     outcome = _decide(snapshot)
-    return LeafPlan(issue=outcome) if isinstance(outcome, Issue) else refused(leaf, outcome, snapshot.now)
+    if isinstance(outcome, Issue):
+        return LeafPlan(issue=outcome)
+    return refused(snapshot.leaf, outcome, snapshot.now, moving=is_move(snapshot))
+
+
+def _holding(snapshot: LeafSnapshot, due: datetime) -> LeafPlan:
+    """Plan for an Automatic leaf whose certificate is good and not due for renewal."""
+    leaf, authority = snapshot.leaf, snapshot.authority
+    moves, lacks = is_elsewhere(leaf, authority), lacks_bundle(leaf, snapshot.secret, authority)
+    if snapshot.turn and moves:
+        return _granted(snapshot)
+    if snapshot.turn and lacks:
+        refusal = managed_keys_allowed(snapshot)
+        if refusal is not None:
+            return refused(leaf, refusal, snapshot.now, moving=True)
+        return LeafPlan(report=_news(leaf, HOLDS), due=due, rebundle=True)
+    # That a turn was refused stays said until one succeeds, or until there is nothing left to do.
+    waits = moves or lacks or isinstance(authority, Unavailable)
+    said = waits and leaf.state == RENEW and leaf.ready == "True"
+    return LeafPlan(report=None if said else _news(leaf, HOLDS), due=due, move=moves or lacks)
+
+
+def _manual(snapshot: LeafSnapshot, issued: IssuedFacts) -> LeafPlan:
+    """Plan for a leaf that only its holder can renew: a rotation can do no more than tell."""
+    leaf, due = snapshot.leaf, issued.not_after + KEEP_EXPIRED
+    if snapshot.now >= due:
+        return LeafPlan(remove="expired")
+    signal = is_signal_due(leaf, snapshot.authority, snapshot.now)
+    if signal and snapshot.turn:
+        wanted = ASK_AGAIN if is_elsewhere(leaf, snapshot.authority) else HOLDS
+        return LeafPlan(report=_news(leaf, wanted), due=due)
+    return LeafPlan(report=None if is_told(leaf) else _news(leaf, HOLDS), due=due, move=signal)
 
 
 def _until(snapshot: LeafSnapshot, moment: datetime, why: str) -> LeafPlan:
-    if snapshot.now >= moment:
-        return LeafPlan(remove=why)
-    report = _news(snapshot.leaf, HOLDS) if snapshot.leaf.issued else None
-    return LeafPlan(report=report, due=moment)
+    return LeafPlan(remove=why) if snapshot.now >= moment else LeafPlan(due=moment)
 
 
 def _news(leaf: LeafView, report: Report) -> Report | None:
-    """Return a report unless the status says it already, or the holder is being told to ask again."""
+    """Return a report unless the status says it already."""
     said = (leaf.state, leaf.ready, leaf.reason, leaf.message, leaf.observed_generation)
     wanted = (report.state, str(report.ready), report.reason, report.message, leaf.meta.generation)
-    return None if said == wanted or leaf.state == ROTATE else report
+    return None if said == wanted else report
 
 
 def _secret_is_sound(snapshot: LeafSnapshot) -> bool:

@@ -130,7 +130,8 @@ def _signer_lives_on(snapshot: LeafSnapshot, authority: Authority) -> Refusal | 
     )
 
 
-def _managed_keys_allowed(snapshot: LeafSnapshot, _: Authority) -> Refusal | None:
+def managed_keys_allowed(snapshot: LeafSnapshot) -> Refusal | None:
+    """Return the refusal for a managed request in a namespace where no keys may be kept."""
     if not snapshot.leaf.spec.managed or snapshot.managed_allowed:
         return None
     return Refusal(
@@ -138,6 +139,10 @@ def _managed_keys_allowed(snapshot: LeafSnapshot, _: Authority) -> Refusal | Non
         f"the operator may not keep keys in namespace {snapshot.leaf.meta.namespace!r}: add it to the chart"
         " value managedKeys.namespaces, or send a CSR in spec.request",
     )
+
+
+def _may_keep_the_key(snapshot: LeafSnapshot, _: Authority) -> Refusal | None:
+    return managed_keys_allowed(snapshot)
 
 
 def _secret_name_free(snapshot: LeafSnapshot, _: Authority) -> Refusal | None:
@@ -175,7 +180,7 @@ CHECKS: tuple[Callable[[LeafSnapshot, Authority], Refusal | None], ...] = (
     _namespace_selected,
     _account_named,
     _in_time,
-    _managed_keys_allowed,
+    _may_keep_the_key,
     _secret_name_free,
     _account_exists,
     _signer_lives_on,

@@ -109,13 +109,14 @@ def owner_uid(body: Mapping[str, Any]) -> str:
 def secret_view(body: Mapping[str, Any]) -> SecretView:
     """Project a managed Secret; anybody in its namespace may have edited it."""
     meta = Meta.of(body)
-    serial = digest = ""
+    serial = digest = held = ""
     consistent = False
     try:
         text = data_of(body, CERTIFICATE)
         leaf, *rest = certificates.load_all(text)
         serial, digest = certificates.facts(leaf).serial, hashlib.sha256(text).hexdigest()
         bundle = data_of(body, names.BUNDLE_KEY)
+        held = hashlib.sha256(bundle).hexdigest()
         consistent = keys.matches(keys.load_trusted(data_of(body, KEY)), leaf) and _anchored(
             certificates.to_pem(*rest), bundle
         )
@@ -128,6 +129,7 @@ def secret_view(body: Mapping[str, Any]) -> SecretView:
         serial=serial,
         chain_digest=digest,
         consistent=consistent,
+        bundle=held,
     )
 
 

@@ -139,6 +139,7 @@ class LeafView:
     """One LeafCertificateRequest as it is held in memory.
 
     ``chain`` is the PEM text of ``status.certificateChain`` until its facts are known, then empty.
+    ``worthless`` means that it was looked at and proved nothing.
     """
 
     meta: Meta
@@ -153,6 +154,7 @@ class LeafView:
     chain: str
     chain_digest: str
     issued: IssuedFacts | None = None
+    worthless: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -161,7 +163,7 @@ class LeafView:
 
     def with_issued(self, facts: IssuedFacts) -> LeafView:
         """Return the view with verified facts in the place of the chain's text."""
-        return replace(self, issued=facts, chain="")
+        return replace(self, issued=facts, chain="", worthless=False)
 
 
 def _leaf_spec(spec: Mapping[str, Any]) -> LeafSpec:
@@ -190,7 +192,8 @@ def leaf_view(body: Mapping[str, Any], known: LeafView | None = None) -> LeafVie
     digest = chain_digest(chain) if chain else ""
     ready = condition(body, "Ready")
     observed = status.get("observedGeneration")
-    issued = known.issued if known and digest and known.chain_digest == digest else None
+    same = known is not None and digest != "" and known.chain_digest == digest
+    issued = known.issued if known and same else None
     return LeafView(
         meta=Meta.of(body),
         spec=_leaf_spec(_mapping(body, "spec")),
@@ -204,4 +207,5 @@ def leaf_view(body: Mapping[str, Any], known: LeafView | None = None) -> LeafVie
         chain="" if issued else chain,
         chain_digest=digest,
         issued=issued,
+        worthless=known is not None and same and known.worthless,
     )

@@ -213,6 +213,7 @@ class _Engine:
             cluster=gateway,
             store=self.store,
             authorities=self.authorities,
+            intake=self.intake,
             timers=self.timers,
             clock=clock,
             telemetry=telemetry,
