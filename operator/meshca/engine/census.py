@@ -14,9 +14,10 @@ from meshca.planning.leaf import RENEW
 from meshca.planning.moves import ROTATE, bundle_digest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
-    from meshca.engine.store import Store
+    from meshca.planning.leaf import SecretView
     from meshca.planning.views import LeafView
 
 MOST_STRAGGLERS: Final = 10
@@ -24,25 +25,22 @@ REASON_LENGTH: Final = 120
 WAITS_FOR_HOLDER: Final = "waits for its holder"
 
 
-def take_census(store: Store, configuration: str, root: str, now: datetime, *, bundle: str = "") -> Census:
-    """Count the live leaves that need another root than this one (its fingerprint).
-
-    ``bundle`` is the PEM text that managed Secrets have to hold, "" when they need not.
-    """
+def take_census(left: Iterable[LeafView], now: datetime, *, unread: int, behind: int) -> Census:
+    """Count those that live among the leaves that need another root than the active one."""
     by_root: dict[str, int] = {}
     found: list[tuple[datetime, LeafView]] = []
-    for view in store.leaves.needing_others(configuration, root):
+    for view in left:
         if view.issued is not None and now < view.issued.not_after:
             by_root[view.issued.root] = by_root.get(view.issued.root, 0) + 1
             found.append((view.issued.not_after, view))
     first = heapq.nsmallest(MOST_STRAGGLERS, found, key=lambda entry: (entry[0], entry[1].key))
     return Census(
         by_root=by_root,
-        unread=store.leaves.unread(configuration),
+        unread=unread,
         stragglers=tuple(_straggler(view, end) for end, view in first),
         automatic=sum(view.spec.automatic for _, view in found),
         manual_end=max((end for end, view in found if not view.spec.automatic), default=None),
-        bundles_behind=_bundles_behind(store, configuration, bundle, now) if bundle else 0,
+        bundles_behind=behind,
     )
 
 
@@ -57,13 +55,20 @@ def _straggler(view: LeafView, end: datetime) -> Straggler:
     return Straggler("/".join(view.key), end, view.spec.automatic, reason)
 
 
-def _bundles_behind(store: Store, configuration: str, bundle: str, now: datetime) -> int:
-    """Count Secrets that are there and the operator's to write; a missing one is made with this bundle."""
+def bundles_behind(
+    leaves: Iterable[LeafView], secrets: Mapping[tuple[str, str], SecretView], bundle: str, now: datetime
+) -> int:
+    """Count the Secrets of live leaves that do not hold a bundle (PEM text; "": they need not).
+
+    Only what is there and the operator's to write: a missing Secret is made with the present bundle.
+    """
+    if not bundle:
+        return 0
     wanted, count = bundle_digest(bundle), 0
-    for view in store.leaves.of_configuration(configuration):
+    for view in leaves:
         if not view.spec.managed or view.meta.deleting or view.issued is None or view.issued.not_after <= now:
             continue
-        secret = store.secrets.get((view.meta.namespace, view.spec.secret_name))
+        secret = secrets.get((view.meta.namespace, view.spec.secret_name))
         if secret is not None and secret.owner_uid == view.meta.uid and secret.bundle != wanted:
             count += 1
     return count

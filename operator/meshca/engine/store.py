@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from meshca.engine.census import take_census
+from meshca.engine.census import bundles_behind, take_census
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -82,7 +82,8 @@ class Leaves:
     ``on_root(configuration, root)`` is called when the leaves that need a root have become others.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Mapping[Name, SecretView]) -> None:
+        self._secrets = secrets
         self.on_root: Callable[[str, str], None] | None = None
         self._by_root: dict[str, Index[str]] = {}
         self._needs: dict[Name, tuple[str, str]] = {}
@@ -161,6 +162,15 @@ class Leaves:
         """Count the leaves with a chain that nobody has looked at since the start."""
         return self._roots(configuration).size(UNREAD)
 
+    def census(self, configuration: str, root: str, now: datetime, *, bundle: str = "") -> Census:
+        """Count the live leaves that need another root (fingerprint) than this one.
+
+        ``bundle`` is the PEM text that managed Secrets have to hold, "" when they need not.
+        """
+        left = self.needing_others(configuration, root)
+        behind = bundles_behind(self.of_configuration(configuration), self._secrets, bundle, now)
+        return take_census(left, now, unread=self.unread(configuration), behind=behind)
+
     def needing_others(self, configuration: str, root: str) -> Iterator[LeafView]:
         """Yield the leaves whose chain was read and leads to another root than this one (fingerprint)."""
         index = self._roots(configuration)
@@ -205,17 +215,10 @@ class Store:
     """Everything watched."""
 
     def __init__(self) -> None:
-        self.leaves = Leaves()
         self.namespaces: dict[str, NamespaceView] = {}
         self.accounts: set[Name] = set()
         self.secrets: dict[Name, SecretView] = {}
+        self.leaves = Leaves(self.secrets)
         self.bundles: dict[Name, BundleView] = {}
         self.configurations: dict[str, str] = {}
         """uid by name of each CAConfiguration."""
-
-    def census(self, configuration: str, root: str, now: datetime, *, bundle: str = "") -> Census:
-        """Count the live leaves that need another root (fingerprint) than this one.
-
-        ``bundle`` is the PEM text that managed Secrets have to hold, "" when they need not.
-        """
-        return take_census(self, configuration, root, now, bundle=bundle)
