@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,17 @@ from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.errors import InvalidError
 from meshca.pki import certificates, issuance
 from meshca.pki.profile import SignerProfile
-from meshca.planning import ca
-from meshca.planning.ca import CAPlan, CASnapshot, ImportedPair, KeySecret, Publication, Root
+from meshca.planning import steps
+from meshca.planning.ca import (
+    CAPlan,
+    CASnapshot,
+    Census,
+    Evidence,
+    ImportedPair,
+    KeySecret,
+    Publication,
+    Root,
+)
 from meshca.planning.configuration import plan_configuration
 from meshca.planning.desired import Desired, resolve
 from tests.fakes import pki
@@ -30,10 +40,10 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from meshca.planning.authority import Admission
-    from meshca.planning.ca import Step
+    from meshca.planning.steps import Step
 
 JSON = dict[str, Any]
-MOST_STEPS = 24
+MOST_STEPS = 40
 EVERYWHERE = Publication(total=3, current=3, complete=True)
 
 
@@ -69,6 +79,17 @@ class World:
     bundle_owner: str = ""
     publication: Publication = EVERYWHERE
     provider_problem: str = ""
+    census: Census = field(default_factory=Census)
+    needed: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Who needs a root, by its fingerprint, as a consistent list would tell."""
+    evidence: tuple[Evidence, ...] = ()
+    cross_signers: frozenset[str] = frozenset({"Builtin"})
+    cross_problems: dict[tuple[str, str], str] = field(default_factory=dict)
+    delete_keys: bool = False
+    held: bool = False
+    read_back: str = ""
+    published: str = ""
+    versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1000))
     done: list[str] = field(default_factory=list)
     numbers: itertools.count[int] = field(default_factory=itertools.count)
 
@@ -90,14 +111,29 @@ class World:
             admission=self.admission,
             trust_domain_owner=self.trust_domain_owner,
             bundle_owner=self.bundle_owner,
-            publication=self.publication,
+            publication=self._publication(),
             provider_problem=self.provider_problem,
+            census=self.census,
+            evidence=self.evidence,
+            cross_signers=self.cross_signers,
+            cross_problems=self.cross_problems,
+            delete_keys=self.delete_keys,
+            held=self.held,
         )
         check(found)
         return found
 
+    def _publication(self) -> Publication:
+        """Return how publication stands, of whatever bundle was wanted last."""
+        read_back = bool(self.read_back) and self.read_back == self.published
+        return replace(self.publication, digest=self.published, read_back=read_back)
+
     def plan(self) -> CAPlan:
-        return plan_configuration(self.snapshot())
+        plan = plan_configuration(self.snapshot())
+        if plan.publishes and plan.bundle.digest != self.published:
+            self.published = plan.bundle.digest
+            plan = plan_configuration(self.snapshot())
+        return plan
 
     def step(self) -> Step | None:
         """Do the next step and return it."""
@@ -113,6 +149,7 @@ class World:
             if self.step() is None:
                 plan = self.plan()
                 self.status = plan.status
+                self.evidence = ()
                 return plan
         raise AssertionError(f"does not converge: {self.done}")
 
@@ -134,15 +171,15 @@ class World:
         raise AssertionError(step, plan)
 
     @_apply.register
-    def _settle_trust_domain(self, step: ca.SettleTrustDomain, _: CAPlan) -> None:
+    def _settle_trust_domain(self, step: steps.SettleTrustDomain, _: CAPlan) -> None:
         self.status = self.status | {"trustDomain": step.name}
 
     @_apply.register
-    def _accept(self, _step: ca.AcceptSpec, _: CAPlan) -> None:
+    def _accept(self, _step: steps.AcceptSpec, _: CAPlan) -> None:
         self.accepted = self.spec
 
     @_apply.register
-    def _make_root(self, step: ca.MakeRoot, plan: CAPlan) -> None:
+    def _make_root(self, step: steps.MakeRoot, plan: CAPlan) -> None:
         assert plan.desired is not None
         assert all(secret.meta.name != step.secret for secret in self.root_secrets), "made twice"
         certificate = self.imported_root if step.imported else None
@@ -155,7 +192,7 @@ class World:
         )
 
     @_apply.register
-    def _record_root(self, step: ca.RecordRoot, _: CAPlan) -> None:
+    def _record_root(self, step: steps.RecordRoot, _: CAPlan) -> None:
         secret = step.secret
         assert secret.certificate is not None
         assert secret.facts is not None
@@ -173,6 +210,7 @@ class World:
                 rotated_out_at=None,
                 prunable_after=None,
                 largest_leaf_ttl=None,
+                finalizers=(names.FINALIZER,),
             )
         )
 
@@ -180,29 +218,27 @@ class World:
         self.roots[[item.meta.name for item in self.roots].index(root.meta.name)] = replace(root, **changes)
 
     @_apply.register
-    def _raise_leaf_ttl(self, step: ca.RaiseLeafTTL, _: CAPlan) -> None:
+    def _raise_leaf_ttl(self, step: steps.RaiseLeafTTL, _: CAPlan) -> None:
         self.change_root(step.root, largest_leaf_ttl=step.ttl)
 
     @_apply.register
-    def _mark_active(self, step: ca.MarkActive, _: CAPlan) -> None:
-        self.change_root(step.root, activated_at=self.now.replace(microsecond=0))
+    def _mark_active(self, step: steps.MarkActive, plan: CAPlan) -> None:
+        trigger = plan.desired.trigger if plan.desired is not None else ""
+        moment = self.now.replace(microsecond=0)
+        self.change_root(step.root, activated_at=moment, rotated_out_at=None, trigger=trigger)
 
     @_apply.register
-    def _commit_active(self, step: ca.CommitActive, _: CAPlan) -> None:
+    def _commit_active(self, step: steps.CommitActive, _: CAPlan) -> None:
         self.status = self.status | {"activeRoot": step.root.meta.name}
 
     @_apply.register
-    def _write_root_status(self, step: ca.WriteRootStatus, _: CAPlan) -> None:
+    def _write_root_status(self, step: steps.WriteRootStatus, _: CAPlan) -> None:
         self.change_root(step.root, status=step.status)
 
     @_apply.register
-    def _make_signer(self, step: ca.MakeSigner, plan: CAPlan) -> None:
+    def _make_signer(self, step: steps.MakeSigner, plan: CAPlan) -> None:
         assert plan.desired is not None
-        issuer_key = next(
-            pki.key("ECDSA 256", name)
-            for name in (*(f"world root {n}" for n in range(50)), "imported")
-            if pki.key("ECDSA 256", name).public_key() == step.root.certificate.public_key()
-        )
+        issuer_key = _key_of(step.root.certificate)
         key = pki.key("ECDSA 256", f"world signer {next(self.numbers)}")
         signer = issuance.signer_certificate(
             key.public_key(),
@@ -215,11 +251,107 @@ class World:
             now=self.now,
         )
         name = names.signer_secret("default", certificates.facts(signer).subject_key_id)
-        self.signer_secrets.append(key_secret(signer, name))
+        text = certificates.to_pem(signer) + step.chain
+        self.signer_secrets.append(key_secret(signer, name, chain=text))
 
     @_apply.register
-    def _remove_signer(self, step: ca.RemoveSigner, _: CAPlan) -> None:
+    def _remove_signer(self, step: steps.RemoveSigner, _: CAPlan) -> None:
         self.signer_secrets = [item for item in self.signer_secrets if item.meta != step.secret.meta]
+
+    @_apply.register
+    def _record_phase(self, _step: steps.RecordPhase, plan: CAPlan) -> None:
+        self.status = plan.status
+
+    @_apply.register
+    def _read_back(self, _step: steps.ReadBack, plan: CAPlan) -> None:
+        self.read_back = plan.bundle.digest
+
+    @_apply.register
+    def _gather(self, step: steps.GatherEvidence, _: CAPlan) -> None:
+        fingerprint = step.root.facts.fingerprint
+        names_ = self.needed.get(fingerprint, ())
+        self.evidence += (Evidence(fingerprint, names_[:10], len(names_)),)
+
+    @_apply.register
+    def _cross_sign(self, step: steps.CrossSign, _: CAPlan) -> None:
+        cross = issuance.cross_certificate(
+            step.root.certificate,
+            issuer_cert=step.issuer.certificate,
+            issuer_key=_key_of(step.issuer.certificate),
+            now=self.now,
+        )
+        self.change_secret(step.secret, cross=(*step.secret.cross, cross))
+
+    @_apply.register
+    def _keep_cross(self, step: steps.KeepCross, _: CAPlan) -> None:
+        kept = tuple(certificates.load_all(step.pem)) if step.pem else ()
+        self.change_secret(step.secret, cross=kept)
+
+    @_apply.register
+    def _touch(self, step: steps.TouchSecret, _: CAPlan) -> None:
+        self.change_secret(step.secret, touched=step.mark)
+
+    def change_secret(self, secret: KeySecret, **changes: Any) -> None:
+        """Write to a CA Secret that is as it was observed."""
+        for place in (self.root_secrets, self.signer_secrets):
+            for number, item in enumerate(place):
+                if item.meta.name == secret.meta.name:
+                    assert item.meta == secret.meta, "a stale write"
+                    version = str(next(self.versions))
+                    place[number] = replace(
+                        item, meta=replace(item.meta, resource_version=version), **changes
+                    )
+                    return
+        raise AssertionError(secret.meta.name)
+
+    @_apply.register
+    def _write_chain(self, step: steps.WriteChain, _: CAPlan) -> None:
+        self.change_secret(step.secret, chain=step.chain)
+
+    @_apply.register
+    def _mark_published(self, step: steps.MarkPublished, _: CAPlan) -> None:
+        moment = self.now.replace(microsecond=0)
+        if step.root.rotated_out_at is not None:
+            moment = max(moment, step.root.rotated_out_at + timedelta(seconds=1))
+        self.change_root(step.root, published_at=moment)
+
+    @_apply.register
+    def _mark_rotated_out(self, step: steps.MarkRotatedOut, _: CAPlan) -> None:
+        moment = self.now.replace(microsecond=0)
+        self.change_root(step.root, rotated_out_at=moment, prunable_after=step.prunable_after)
+
+    @_apply.register
+    def _mark_in_force(self, step: steps.MarkInForce, _: CAPlan) -> None:
+        self.change_root(step.root, rotated_out_at=None)
+
+    @_apply.register
+    def _mark_pruned(self, step: steps.MarkPruned, _: CAPlan) -> None:
+        self.change_root(step.root, status=step.status)
+
+    @_apply.register
+    def _remove_root_secret(self, step: steps.RemoveRootSecret, _: CAPlan) -> None:
+        self.root_secrets = [item for item in self.root_secrets if item.meta != step.secret.meta]
+
+    @_apply.register
+    def _delete_root(self, step: steps.DeleteRoot, _: CAPlan) -> None:
+        self.change_root(step.root, meta=replace(step.root.meta, deleting=True))
+
+    @_apply.register
+    def _release_root(self, step: steps.ReleaseRoot, _: CAPlan) -> None:
+        self.roots = [item for item in self.roots if item.meta.name != step.root.meta.name]
+
+    @_apply.register
+    def _hold(self, step: steps.HoldConfiguration, _: CAPlan) -> None:
+        self.held = step.held
+
+
+def _key_of(certificate: x509.Certificate) -> Any:
+    """Return the key of a root that was made here."""
+    return next(
+        pki.key("ECDSA 256", name)
+        for name in (*(f"world root {n}" for n in range(200)), "imported")
+        if pki.key("ECDSA 256", name).public_key() == certificate.public_key()
+    )
 
 
 def bootstrapped(**changes: Any) -> World:
@@ -238,6 +370,7 @@ def check(found: CASnapshot) -> None:
     for root in found.roots:
         assert root.facts == certificates.facts(root.certificate), "facts of another certificate"
         assert root.activated_at or not root.rotated_out_at, "rotated out, never active"
+        assert root.prunable_after or not root.rotated_out_at, "rotated out, kept for no time"
     for secret in (*found.root_secrets, *found.signer_secrets):
         assert (secret.certificate is None) == (secret.facts is None), "facts without certificate"
         assert secret.problem or secret.certificate is not None, "usable without certificate"

@@ -68,6 +68,7 @@ VALIDATING_BINDING: Final = Resource(
 
 FIELD_MANAGER: Final = "meshca-operator"
 FINALIZER: Final = f"{GROUP}/caroot"
+KEYS_FINALIZER: Final = f"{GROUP}/keys"
 
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "meshca"
@@ -80,6 +81,8 @@ LABEL_LEAF: Final = f"{GROUP}/leaf"
 
 ANNOTATION_ACTIVATED_AT: Final = f"{GROUP}/activated-at"
 ANNOTATION_TRIGGER: Final = f"{GROUP}/trigger"
+ANNOTATION_PUBLISHED_AT: Final = f"{GROUP}/published-at"
+ANNOTATION_PROVIDER: Final = f"{GROUP}/provider"
 ANNOTATION_ROTATED_OUT_AT: Final = f"{GROUP}/rotated-out-at"
 ANNOTATION_PRUNABLE_AFTER: Final = f"{GROUP}/prunable-after"
 ANNOTATION_RENEWAL: Final = f"{GROUP}/renewal"

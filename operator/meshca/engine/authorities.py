@@ -45,10 +45,15 @@ class Board:
     refused: dict[str, str] = field(default_factory=dict)
     complete: bool = False
     """Whether every place was looked at since the start."""
+    digest: str = ""
+    """The bundle that all this is about."""
+    read_back: bool = False
+    """Whether every place was listed consistently and holds it."""
 
     def note(self, place: str, refusal: str | None) -> bool:
         """Record one place (None = it holds the bundle) and return whether that changed anything."""
         before = (place in self.current, self.refused.get(place))
+        self.read_back = self.read_back and refusal is None
         self.behind.discard(place)
         if refusal is None:
             self.refused.pop(place, None)
@@ -61,6 +66,7 @@ class Board:
 
     def expect(self, place: str) -> None:
         """Count a place as behind until it is noted."""
+        self.read_back = False
         self.current.discard(place)
         if place not in self.refused:
             self.behind.add(place)

@@ -58,6 +58,11 @@ def read_root(body: JSON) -> Root | None:
         prunable_after=read_time(notes.get(names.ANNOTATION_PRUNABLE_AFTER, "")),
         largest_leaf_ttl=_duration(notes.get(names.ANNOTATION_LARGEST_LEAF_TTL, "")),
         status=dict(body.get("status") or {}),
+        published_at=read_time(notes.get(names.ANNOTATION_PUBLISHED_AT, "")),
+        trigger=notes.get(names.ANNOTATION_TRIGGER, ""),
+        provider=notes.get(names.ANNOTATION_PROVIDER, ""),
+        prune_now=notes.get(names.ANNOTATION_PRUNE_NOW, ""),
+        finalizers=_finalizers(body),
     )
 
 
@@ -93,6 +98,11 @@ def _rank(body: JSON) -> tuple[bool, str, str]:
 def _spec(body: JSON) -> Mapping[str, Any]:
     spec = body.get("spec")
     return spec if isinstance(spec, dict) else {}
+
+
+def _finalizers(body: JSON) -> tuple[str, ...]:
+    found = (body.get("metadata") or {}).get("finalizers")
+    return tuple(str(item) for item in found) if isinstance(found, list) else ()
 
 
 def _duration(text: str) -> timedelta | None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
+from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.engine.authorities import BundleWish
 from meshca.engine.castate import read_roots, rival, unreadable_roots
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
@@ -23,14 +25,16 @@ from meshca.errors import (
     InvalidError,
     MisconfiguredError,
     NotFoundError,
+    RefusedError,
 )
 from meshca.pki import chain
 from meshca.planning.authority import Authority
-from meshca.planning.ca import CASnapshot, ImportedPair, Publication, RaiseLeafTTL
+from meshca.planning.ca import CASnapshot, ImportedPair, Publication
 from meshca.planning.configuration import plan_configuration
 from meshca.planning.desired import resolve
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of
-from meshca.planning.views import Meta
+from meshca.planning.steps import CrossSign, GatherEvidence, RaiseLeafTTL, ReadBack, RecordPhase
+from meshca.planning.views import Meta, annotations_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,15 +43,16 @@ if TYPE_CHECKING:
     from meshca.clock import Clock
     from meshca.engine.authorities import Authorities
     from meshca.engine.intake import Intake
+    from meshca.engine.lookout import Lookout
     from meshca.engine.ports import Cluster
     from meshca.engine.steps import StepExecutor
     from meshca.engine.telemetry import Telemetry
-    from meshca.planning.ca import CAPlan
+    from meshca.planning.ca import CAPlan, Evidence
     from meshca.planning.desired import Desired
 
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
-MOST_STEPS = 24
+MOST_STEPS = 40
 MOST_SKEW = 60.0
 """Seconds by which our clock and the API server's may differ."""
 CLUSTER_WIDE = "ClusterTrustBundle"
@@ -63,6 +68,7 @@ class ConfigurationReconciler:
         authorities: Authorities,
         intake: Intake,
         executor: StepExecutor,
+        lookout: Lookout,
         clock: Clock,
         skew: Callable[[], float | None],
         telemetry: Telemetry,
@@ -72,6 +78,8 @@ class ConfigurationReconciler:
         self._authorities = authorities
         self._intake = intake
         self._executor = executor
+        self._lookout = lookout
+        self._cross_problems: dict[str, dict[tuple[str, str], str]] = {}
         self._clock = clock
         self._skew = skew
         self._telemetry = telemetry
@@ -80,21 +88,23 @@ class ConfigurationReconciler:
     async def reconcile(self, name: str) -> tuple[Outcome, datetime | None]:
         """Look at one configuration, do what is due, and return when to look again."""
         problem = taken = ""
+        evidence: tuple[Evidence, ...] = ()
         for _ in range(MOST_STEPS):
             found = await self._cluster.list(names.CA_CONFIGURATION)
             body = next((item for item in found if Meta.of(item).name == name), None)
             if body is None:
-                self._gone(name)
-                return Outcome(), None
-            snapshot = await self._observe(body, found, problem)
+                return await self._gone(name)
+            snapshot = replace(await self._observe(body, found, problem), evidence=evidence)
             plan = plan_configuration(snapshot)
             if not self._keeps_issuing(name, plan):
                 self._publish(snapshot, plan)
             if plan.step is None or problem:
                 await self._write_status(body, plan)
-                return Outcome(retry=bool(problem)), plan.due
+                self._cross_problems.pop(name, None)
+                blocked = bool(snapshot.cross_problems)
+                return Outcome(retry=bool(problem) or blocked), plan.due
             try:
-                await self._executor.execute(plan, body)
+                evidence += await self._take(plan, body)
             except AlreadyExistsError as error:
                 # Adopted at the next look, unless it lacks what it is found by.
                 if error.message == taken:
@@ -102,9 +112,33 @@ class ConfigurationReconciler:
                 taken = error.message
             except ConflictError as error:
                 _log.info("observing again", extra={"configuration": name, "why": error.message})
-            except (MisconfiguredError, InvalidError, ForbiddenError) as error:
-                problem = error.message
+            except (MisconfiguredError, InvalidError, ForbiddenError, RefusedError) as error:
+                if not self._cannot_cross(name, plan, error.message):
+                    problem = error.message
         return Outcome(retry=True), None
+
+    async def _take(self, plan: CAPlan, body: JSON) -> tuple[Evidence, ...]:
+        """Carry out a step; returns what was found out about who needs a root."""
+        meta = Meta.of(body)
+        match plan.step:
+            case RecordPhase():
+                await self._write_status(body, plan)
+            case ReadBack():
+                await self._lookout.read_back(meta.name)
+            case GatherEvidence(root):
+                return (await self._lookout.evidence(meta.name, root),)
+            case _:
+                await self._executor.execute(plan, body)
+        return ()
+
+    def _cannot_cross(self, name: str, plan: CAPlan, why: str) -> bool:
+        """Remember, for this look, that a root cannot sign the new one, which may be permitted."""
+        step = plan.step
+        if not isinstance(step, CrossSign):
+            return False
+        pair = (step.issuer.facts.fingerprint, step.root.facts.fingerprint)
+        self._cross_problems.setdefault(name, {})[pair] = f"root {step.issuer.meta.name!r}: {why}"
+        return True
 
     async def _observe(self, body: JSON, everyone: list[JSON], problem: str) -> CASnapshot:
         meta = Meta.of(body)
@@ -112,9 +146,11 @@ class ConfigurationReconciler:
         secrets = await self._cluster.list(names.SECRET, self._operator_namespace, label_selector=selector)
         loaded = self._authorities.keys.load(meta.name, secrets)
         wish, wish_problem = _read_wish(meta.name, body.get("spec"))
-        accepted, is_current = await self._accepted(meta.name, body.get("spec"))
+        accepted, is_current, held = await self._accepted(meta.name, body.get("spec"))
         imported = await self._imported(wish or accepted)
         roots = await self._cluster.list(names.CA_ROOT)
+        mine = read_roots(roots, meta.name)
+        active = str((body.get("status") or {}).get("activeRoot", ""))
         return CASnapshot(
             now=self._clock.now(),
             meta=meta,
@@ -123,7 +159,7 @@ class ConfigurationReconciler:
             wish_problem=wish_problem,
             accepted=accepted,
             accepted_is_current=is_current,
-            roots=read_roots(roots, meta.name),
+            roots=mine,
             root_secrets=tuple(item.view for item in loaded if item.role == names.KEY_ROLE_ROOT),
             signer_secrets=tuple(item.view for item in loaded if item.role == names.KEY_ROLE_SIGNER),
             imported=imported,
@@ -134,21 +170,27 @@ class ConfigurationReconciler:
             provider_problem=problem,
             unreadable_roots=unreadable_roots(roots, meta.name),
             clocks_differ=abs(self._skew() or 0.0) > MOST_SKEW,
+            census=self._lookout.census(meta.name, mine, active),
+            cross_signers=self._executor.cross_signers(),
+            cross_problems=dict(self._cross_problems.get(meta.name, {})),
+            delete_keys=annotations_of(body).get(names.ANNOTATION_DELETE_KEYS) == meta.name,
+            held=held,
         )
 
-    async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool]:
+    async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool, bool]:
         try:
             body = await self._cluster.get(
                 names.CONFIG_MAP, names.accepted_config_map(name), self._operator_namespace
             )
         except NotFoundError:
-            return None, False
+            return None, False, False
+        held = annotations_of(body).get(names.ANNOTATION_DELETE_KEYS) == name
         try:
             kept = json.loads((body.get("data") or {}).get("spec.json", ""))
         except ValueError:
-            return None, False
+            return None, False, held
         desired, _ = _read_wish(name, kept)
-        return desired, kept == spec
+        return desired, kept == spec, held
 
     async def _imported(self, desired: Desired | None) -> ImportedPair | None:
         if desired is None or not desired.imported_secret:
@@ -167,7 +209,8 @@ class ConfigurationReconciler:
         except InvalidError as error:
             return ImportedPair("", "", f"Secret {secret!r}: {error.message}")
         facts = chain.facts(certificate)
-        return ImportedPair(facts.fingerprint, facts.uris[0] if facts.uris else "", "")
+        uri = facts.uris[0] if facts.uris else ""
+        return ImportedPair(facts.fingerprint, uri, "", facts.public_key_sha256)
 
     def _publication(self, name: str) -> Publication:
         board = self._authorities.board(name)
@@ -178,6 +221,8 @@ class ConfigurationReconciler:
             behind=tuple(sorted(place or CLUSTER_WIDE for place in behind)),
             refused=tuple(sorted((place or CLUSTER_WIDE, why) for place, why in board.refused.items())),
             complete=board.complete,
+            digest=board.digest,
+            read_back=board.read_back,
         )
 
     def _keeps_issuing(self, name: str, plan: CAPlan) -> bool:
@@ -189,27 +234,33 @@ class ConfigurationReconciler:
         desired = plan.desired
         if self._authorities.set(name, authority):
             self._intake.authority_changed(name)
-        if isinstance(authority, Authority) and desired is not None:
-            wish = BundleWish(
-                configuration=name,
-                name=desired.bundle_name,
-                pem=authority.bundle,
-                digest=authority.bundle_digest,
-                namespaces=desired.bundle_namespaces,
-                cluster_trust_bundle=desired.cluster_trust_bundle,
-            )
+        if desired is not None:
             self._intake.set_limits(
                 name, desired.csr_max_per_second, desired.csr_max_concurrent, desired.reissue_per_second
             )
-            self._intake.bundle_wish(wish)
+        # Also when nothing can be signed: what peers trust is the way out of an expired root.
+        if desired is not None and plan.bundle.roots and plan.publishes:
+            self._intake.bundle_wish(
+                BundleWish(
+                    configuration=name,
+                    name=desired.bundle_name,
+                    pem=plan.bundle.pem,
+                    digest=plan.bundle.digest,
+                    namespaces=desired.bundle_namespaces,
+                    cluster_trust_bundle=desired.cluster_trust_bundle,
+                )
+            )
+            self._authorities.board(name).digest = plan.bundle.digest
+        if isinstance(authority, Authority):
             self._telemetry.signer_expiry(name, authority.signer_not_after)
-        # This version knows no rotation, so that its phase is none.
-        self._telemetry.rotation_phase(name, "")
+        phase = (plan.status.get("rotation") or {}).get("phase", "")
+        self._telemetry.rotation_phase(name, "" if phase == RotationPhase.COMPLETE else phase)
         for root in snapshot.roots:
             self._telemetry.root_expiry(name, root.meta.name, root.facts.not_after)
 
     async def _write_status(self, body: JSON, plan: CAPlan) -> None:
-        if (body.get("status") or {}) == plan.status:
+        before = body.get("status") or {}
+        if before == plan.status:
             return
         meta = Meta.of(body)
         await self._cluster.replace_status(
@@ -219,12 +270,29 @@ class ConfigurationReconciler:
                 "status": plan.status,
             },
         )
+        self._executor.tell_phase(body, before, plan.status)
 
-    def _gone(self, name: str) -> None:
+    async def _gone(self, name: str) -> tuple[Outcome, datetime | None]:
+        """Stop issuing; and remove the keys if, while it was there, that was asked for."""
         self._authorities.forget(name)
         self._intake.authority_changed(name)
         self._intake.set_limits(name, 0, 0, DEFAULT_REISSUE_PER_SECOND)
         self._telemetry.forget_configuration(name)
+        ghost = {
+            "metadata": {
+                "name": name,
+                "deletionTimestamp": "gone",
+                "annotations": {names.ANNOTATION_DELETE_KEYS: name},
+            }
+        }
+        for _ in range(MOST_STEPS):
+            snapshot = await self._observe(ghost, [], "")
+            plan = plan_configuration(snapshot)
+            if plan.step is None:
+                self._authorities.keys.forget(name)
+                return Outcome(retry=snapshot.held), None
+            await self._executor.execute(plan, ghost)
+        return Outcome(retry=True), None
 
 
 def _read_wish(name: str, spec: object) -> tuple[Desired | None, str]:

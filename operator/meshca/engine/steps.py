@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
 from functools import singledispatchmethod
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.api.v1alpha1.scalars import format_duration, format_time
+from meshca.api.v1alpha1.scalars import format_duration
+from meshca.engine.turns import Context, TurnExecutor, annotate
 from meshca.errors import ConflictError
 from meshca.pki import chain, keys
 from meshca.pki.certificates import to_pem
-from meshca.planning import ca
-from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode
+from meshca.planning import steps
+from meshca.planning.secrets import CERTIFICATE, CHAIN, KEY, data_of, encode
 from meshca.planning.views import Meta
 from meshca.providers.api import KeyPair, RootRequest, SignerRequest
 from meshca.providers.builtin import run_key_work
@@ -29,26 +29,12 @@ if TYPE_CHECKING:
     from meshca.clock import Clock
     from meshca.engine.authorities import SigningKeys
     from meshca.engine.ports import Cluster, Recorder
-    from meshca.planning.ca import CAPlan, Root
+    from meshca.planning.ca import CAPlan
     from meshca.planning.desired import Desired
     from meshca.providers.registry import ProviderRegistry
 
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class _Context:
-    """The configuration that a step belongs to, as it was observed."""
-
-    name: str
-    plan: ca.CAPlan
-    body: JSON
-
-    @property
-    def desired(self) -> Desired:
-        assert self.plan.desired is not None
-        return self.plan.desired
 
 
 class StepExecutor:
@@ -70,19 +56,35 @@ class StepExecutor:
         self._recorder = recorder
         self._clock = clock
         self._namespace = operator_namespace
+        self._turns = TurnExecutor(
+            cluster=cluster,
+            providers=providers,
+            signing_keys=signing_keys,
+            recorder=recorder,
+            clock=clock,
+            operator_namespace=operator_namespace,
+        )
+
+    def cross_signers(self) -> frozenset[str]:
+        """Name the providers whose roots can sign another root."""
+        return self._turns.cross_signers()
+
+    def tell_phase(self, body: JSON, before: JSON, after: JSON) -> None:
+        """Record one Event for each new phase or end of a rotation."""
+        self._turns.tell_phase(body, before, after)
 
     async def execute(self, plan: CAPlan, body: JSON) -> None:
         """Carry out a step; errors of the call pass through, and ``ConflictError`` means observe again."""
-        context = _Context(Meta.of(body).name, plan, body)
+        context = Context(Meta.of(body).name, plan, body)
         _log.info("CA step", extra={"configuration": context.name, "step": type(plan.step).__name__})
         await self._run(plan.step, context)
 
     @singledispatchmethod
-    async def _run(self, step: object, _context: _Context) -> None:
-        raise TypeError(type(step).__name__)
+    async def _run(self, step: object, context: Context) -> None:
+        await self._turns.execute(step, context)
 
     @_run.register
-    async def _accept_spec(self, _: ca.AcceptSpec, context: _Context) -> None:
+    async def _accept_spec(self, _: steps.AcceptSpec, context: Context) -> None:
         await self._cluster.apply(
             names.CONFIG_MAP,
             {
@@ -96,15 +98,8 @@ class StepExecutor:
         )
 
     @_run.register
-    async def _settle_trust_domain(self, step: ca.SettleTrustDomain, context: _Context) -> None:
+    async def _settle_trust_domain(self, step: steps.SettleTrustDomain, context: Context) -> None:
         await self._write_status(context.body, _status(context.body) | {"trustDomain": step.name})
-
-    @_run.register
-    async def _commit_active(self, step: ca.CommitActive, context: _Context) -> None:
-        await self._write_status(context.body, _status(context.body) | {"activeRoot": step.root.meta.name})
-        self._recorder.record(
-            context.body, kind="Normal", reason="RootActivated", note=f"root {step.root.meta.name} is active"
-        )
 
     async def _write_status(self, body: JSON, status: JSON) -> None:
         meta = Meta.of(body)
@@ -112,13 +107,14 @@ class StepExecutor:
         await self._cluster.replace_status(names.CA_CONFIGURATION, {"metadata": metadata, "status": status})
 
     @_run.register
-    async def _make_root(self, step: ca.MakeRoot, context: _Context) -> None:
+    async def _make_root(self, step: steps.MakeRoot, context: Context) -> None:
         desired = context.desired
         pair = await (self._imported(desired) if step.imported else self._generated(desired, context.plan))
         secret = _key_secret(step.secret, self._namespace, context.name, role=names.KEY_ROLE_ROOT, pair=pair)
         secret["metadata"]["annotations"] = {
             names.ANNOTATION_IDENTITY: step.base,
             names.ANNOTATION_RENEWAL: str(step.renewal),
+            names.ANNOTATION_PROVIDER: desired.provider,
         }
         await self._cluster.create(names.SECRET, secret)
 
@@ -143,7 +139,7 @@ class StepExecutor:
         return KeyPair(certificate, key)
 
     @_run.register
-    async def _record_root(self, step: ca.RecordRoot, context: _Context) -> None:
+    async def _record_root(self, step: steps.RecordRoot, context: Context) -> None:
         secret = step.secret
         assert secret.certificate is not None
         assert secret.facts is not None
@@ -156,6 +152,7 @@ class StepExecutor:
                     "annotations": {
                         names.ANNOTATION_IDENTITY: secret.base,
                         names.ANNOTATION_RENEWAL: str(secret.renewal),
+                        names.ANNOTATION_PROVIDER: secret.provider,
                     },
                     "finalizers": [names.FINALIZER],
                 },
@@ -169,29 +166,13 @@ class StepExecutor:
         )
 
     @_run.register
-    async def _raise_leaf_ttl(self, step: ca.RaiseLeafTTL, _context: _Context) -> None:
-        await self._annotate(step.root, {names.ANNOTATION_LARGEST_LEAF_TTL: format_duration(step.ttl)})
-
-    @_run.register
-    async def _mark_active(self, step: ca.MarkActive, context: _Context) -> None:
-        await self._annotate(
-            step.root,
-            {
-                names.ANNOTATION_ACTIVATED_AT: format_time(self._clock.now()),
-                names.ANNOTATION_TRIGGER: context.desired.trigger,
-            },
+    async def _raise_leaf_ttl(self, step: steps.RaiseLeafTTL, _context: Context) -> None:
+        await annotate(
+            self._cluster, step.root, {names.ANNOTATION_LARGEST_LEAF_TTL: format_duration(step.ttl)}
         )
 
-    async def _annotate(self, root: Root, notes: dict[str, str]) -> None:
-        metadata = {
-            "uid": root.meta.uid,
-            "resourceVersion": root.meta.resource_version,
-            "annotations": notes,
-        }
-        await self._cluster.patch(names.CA_ROOT, root.meta.name, "", {"metadata": metadata})
-
     @_run.register
-    async def _make_signer(self, step: ca.MakeSigner, context: _Context) -> None:
+    async def _make_signer(self, step: steps.MakeSigner, context: Context) -> None:
         desired = context.desired
         root_key = self._keys.get(context.name, step.root_secret.meta.name)
         if root_key is None:
@@ -206,7 +187,7 @@ class StepExecutor:
             ttl=desired.intermediate_ttl,
             now=self._clock.now(),
         )
-        signed = await self._providers.get(desired.provider).sign_signer(root, request)
+        signed = await self._providers.get(step.root.provider or desired.provider).sign_signer(root, request)
         certificate = check_signer(signed, root, request)
         name = names.signer_secret(context.name, chain.facts(certificate).subject_key_id)
         secret = _key_secret(
@@ -218,24 +199,11 @@ class StepExecutor:
         )
         secret["data"] |= {
             names.BUNDLE_KEY: encode(step.root.pem),
-            "chain.crt": secret["data"][CERTIFICATE],
+            CHAIN: encode(to_pem(certificate) + step.chain),
         }
         await self._cluster.create(names.SECRET, secret)
         self._recorder.record(
             context.body, kind="Normal", reason="SignerMade", note=f"signer {name} was made"
-        )
-
-    @_run.register
-    async def _write_root_status(self, step: ca.WriteRootStatus, _context: _Context) -> None:
-        meta = step.root.meta
-        metadata = {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version}
-        await self._cluster.replace_status(names.CA_ROOT, {"metadata": metadata, "status": step.status})
-
-    @_run.register
-    async def _remove_signer(self, step: ca.RemoveSigner, _context: _Context) -> None:
-        meta = step.secret.meta
-        await self._cluster.delete(
-            names.SECRET, meta.name, meta.namespace, uid=meta.uid, resource_version=meta.resource_version
         )
 
 

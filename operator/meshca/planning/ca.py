@@ -1,4 +1,4 @@
-"""What the planner of a CAConfiguration sees and may do: Snapshot, steps, Plan.
+"""What the planner of a CAConfiguration sees and answers: Snapshot and Plan.
 
 Holds certificates and facts, never a key: whether a Secret's key fits its certificate was found out
 when it was read.
@@ -15,13 +15,17 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from meshca.pki.bundle import Bundle
     from meshca.pki.certificates import Facts
     from meshca.pki.identity import TrustDomain
     from meshca.planning.authority import Admission, Authority, Unavailable
     from meshca.planning.desired import Desired
+    from meshca.planning.steps import Step
     from meshca.planning.views import Meta
 
 JSON = dict[str, Any]
+PRUNED = "Pruned"
+BUILTIN = "Builtin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +43,12 @@ class KeySecret:
     identity: str = ""
     base: str = ""
     renewal: int = 0
+    provider: str = ""
+    cross: tuple[x509.Certificate, ...] = ()
+    """Of a root: its cross-certificates, by whichever older root."""
+    chain: str = ""
+    """Of a signer: what is to follow a leaf, PEM."""
+    touched: str = ""
 
     @property
     def usable(self) -> bool:
@@ -63,6 +73,28 @@ class Root:
     prunable_after: datetime | None
     largest_leaf_ttl: timedelta | None
     status: JSON = field(default_factory=dict)
+    published_at: datetime | None = None
+    trigger: str = ""
+    provider: str = ""
+    prune_now: str = ""
+    finalizers: tuple[str, ...] = ()
+
+    @property
+    def pruned(self) -> bool:
+        """Return whether it has been decided that this root is never used again."""
+        return self.status.get("state") == PRUNED
+
+    @property
+    def retired(self) -> bool:
+        """Return whether leaves were issued under it, and another root took its place."""
+        return self.activated_at is not None and self.rotated_out_at is not None
+
+    @property
+    def reclaimed(self) -> bool:
+        """Return whether a retired root was taken back into use."""
+        if self.rotated_out_at is None or self.published_at is None:
+            return False
+        return self.published_at > self.rotated_out_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +104,15 @@ class ImportedPair:
     fingerprint: str
     uri: str
     problem: str
+    public_key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
     """Where the bundle stands: places that hold it, that do not yet, and that refuse it with the reason.
 
-    ``complete`` means that every place was looked at since the start.
+    ``complete`` means that every place was looked at since the start, ``digest`` which bundle this is about,
+    ``read_back`` that every place was listed consistently and holds it.
     """
 
     total: int = 0
@@ -86,6 +120,18 @@ class Publication:
     behind: tuple[str, ...] = ()
     refused: tuple[tuple[str, str], ...] = ()
     complete: bool = False
+    digest: str = ""
+    read_back: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Who needs a root, by a consistent list of all requests; ``next_end`` is when the first of them ends."""
+
+    root: str
+    blockers: tuple[str, ...] = ()
+    count: int = 0
+    next_end: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,96 +190,14 @@ class CASnapshot:
     unreadable_roots: tuple[str, ...] = ()
     clocks_differ: bool = False
     census: Census = field(default_factory=Census)
-
-
-@dataclass(frozen=True, slots=True)
-class SettleTrustDomain:
-    """Write ``status.trustDomain`` before any key is made."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class AcceptSpec:
-    """Keep the present spec as the last good one."""
-
-
-@dataclass(frozen=True, slots=True)
-class MakeRoot:
-    """Create the root's Secret: a generated pair, or a copy of the imported one."""
-
-    secret: str
-    identity: str
-    base: str
-    renewal: int
-    imported: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RecordRoot:
-    """Create the CARoot of a root Secret."""
-
-    secret: KeySecret
-    imported: bool
-
-
-@dataclass(frozen=True, slots=True)
-class RaiseLeafTTL:
-    """Record on the CARoot that leaves may live this long under it."""
-
-    root: Root
-    ttl: timedelta
-
-
-@dataclass(frozen=True, slots=True)
-class MakeSigner:
-    """Create a signer Secret under a root whose key is at hand."""
-
-    root: Root
-    root_secret: KeySecret
-
-
-@dataclass(frozen=True, slots=True)
-class MarkActive:
-    """Record the activation on the CARoot, before it happens."""
-
-    root: Root
-
-
-@dataclass(frozen=True, slots=True)
-class CommitActive:
-    """Compare-and-set ``status.activeRoot``: the commit point of an activation."""
-
-    root: Root
-
-
-@dataclass(frozen=True, slots=True)
-class WriteRootStatus:
-    """Bring a CARoot's status in line with what Secrets hold."""
-
-    root: Root
-    status: JSON
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveSigner:
-    """Delete the Secret of a signer that a newer one has replaced."""
-
-    secret: KeySecret
-
-
-Step = (
-    SettleTrustDomain
-    | AcceptSpec
-    | MakeRoot
-    | RecordRoot
-    | RaiseLeafTTL
-    | MakeSigner
-    | MarkActive
-    | CommitActive
-    | WriteRootStatus
-    | RemoveSigner
-)
+    evidence: tuple[Evidence, ...] = ()
+    cross_signers: frozenset[str] = frozenset({BUILTIN})
+    """Providers whose roots can sign another root."""
+    cross_problems: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Why a cross-certificate could not be made, by the fingerprints of issuer and new root."""
+    delete_keys: bool = False
+    held: bool = False
+    """Whether our finalizer is on the configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,4 +212,7 @@ class CAPlan:
     trust_domain: TrustDomain
     status: JSON
     authority: Authority | Unavailable
+    bundle: Bundle
+    publishes: bool
+    """Whether the bundle is this configuration's to publish."""
     due: datetime | None

@@ -1,4 +1,4 @@
-"""What the status of a CAConfiguration and of its active CARoot should say.
+"""What the status of a CAConfiguration should say.
 
 Decides texts, conditions and counters from a Situation; never what to do. The same situation always
 gives the same status, so that writing nothing is the normal case.
@@ -10,19 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, find_condition, set_condition
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.pki.certificates import to_pem
-from meshca.planning import signers
+from meshca.planning import rotation, signers
 from meshca.planning.authority import ANNOUNCED_AFTER, Unavailable
+from meshca.planning.rootstatus import observed
+from meshca.planning.rotationstatus import in_progress, rotation_status
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from meshca.planning.ca import KeySecret, Root
+    from meshca.api.v1alpha1.castatus import RotationPhase
+    from meshca.planning.ca import Root
     from meshca.planning.situation import Situation
 
 JSON = dict[str, Any]
 MOST_LISTED = 10
-ACTIVE = "Active"
 CLOCKS_DIFFER = (
     "the operator's clock and the API server's differ by more than a minute: nothing irreversible is done"
     " until they agree; set the clocks of both nodes"
@@ -32,12 +33,6 @@ CLOCKS_DIFFER = (
 def unavailable(message: str) -> Unavailable:
     """Say why nothing is issued now."""
     return Unavailable(Reason.SIGNER_NOT_READY, message)
-
-
-def signer_chain(signer: KeySecret) -> str:
-    """Return what is served below a leaf, as PEM."""
-    assert signer.certificate is not None
-    return to_pem(signer.certificate)
 
 
 def why_not_ready(situation: Situation) -> str:
@@ -54,40 +49,11 @@ def configuration_status(situation: Situation) -> JSON:
     if situation.active_name:
         status["activeRoot"] = situation.active_name
     status |= _bundle(situation) | _signer(situation)
-    status["conditions"] = [condition.to_dict() for condition in _conditions(situation)]
-    return status
-
-
-def root_status(situation: Situation, root: Root) -> JSON:
-    """Return the status that the active CARoot should have now."""
-    status: JSON = {
-        "observedGeneration": root.meta.generation,
-        "state": ACTIVE,
-        "fingerprint": root.facts.fingerprint,
-        "notAfter": format_time(root.facts.not_after),
-    }
-    if root.activated_at is not None:
-        status["activatedAt"] = format_time(root.activated_at)
-    signer = situation.signer
-    if signer is not None and signer.facts is not None:
-        renew_at = signers.renew_at(situation)
-        assert renew_at is not None
-        status["signer"] = {
-            "certificateChain": signer_chain(signer),
-            "secretName": signer.meta.name,
-            "notAfter": format_time(signer.facts.not_after),
-            "renewAt": format_time(renew_at),
-        }
-    conditions = set_condition(
-        _observed(root.status),
-        ConditionType.READY,
-        "True",
-        Reason.INITIALISED,
-        "the root is active",
-        observed_generation=root.meta.generation,
-        now=situation.snapshot.now,
-    )
-    status["conditions"] = [condition.to_dict() for condition in conditions]
+    phase = rotation.phase(situation) if not situation.stopped else None
+    told = rotation_status(situation, phase) if not situation.stopped else rotation.recorded(situation)
+    if told:
+        status["rotation"] = told
+    status["conditions"] = [condition.to_dict() for condition in _conditions(situation, phase)]
     return status
 
 
@@ -100,18 +66,14 @@ def next_expiry_change(situation: Situation) -> datetime | None:
     return warning if warning > situation.snapshot.now else root.facts.not_after
 
 
-def _observed(status: JSON) -> tuple[Condition, ...]:
-    conditions = status.get("conditions")
-    read = (Condition.read(item) for item in conditions) if isinstance(conditions, list) else ()
-    return tuple(condition for condition in read if condition.type)
-
-
-def _conditions(situation: Situation) -> tuple[Condition, ...]:
+def _conditions(situation: Situation, phase: RotationPhase | None) -> tuple[Condition, ...]:
     snapshot = situation.snapshot
-    conditions = _observed(snapshot.status)
+    conditions = observed(snapshot.status)
+    before = find_condition(conditions, ConditionType.ROTATION_IN_PROGRESS)
+    turning = in_progress(situation, phase, before.reason if before else "")
     for kind, (state, reason, message) in (
         (ConditionType.READY, _ready(situation)),
-        (ConditionType.ROTATION_IN_PROGRESS, _rotation(situation)),
+        (ConditionType.ROTATION_IN_PROGRESS, turning),
         (ConditionType.ROOT_EXPIRING_SOON, _expiring(situation)),
         (ConditionType.DEGRADED, _degraded(situation)),
     ):
@@ -198,17 +160,6 @@ def _key_missing(situation: Situation, root: Root) -> str:
     )
 
 
-def _rotation(situation: Situation) -> tuple[bool, str, str]:
-    root, wish = situation.root, situation.maybe_wish
-    if root is None or wish is None or not situation.active_name or root.base == wish.base:
-        return False, Reason.NONE, "no rotation is asked for"
-    message = (
-        f"the configuration asks for another root than {root.meta.name!r}; this version cannot rotate yet,"
-        " so the present root stays in force"
-    )
-    return False, Reason.ROTATION_BLOCKED, message
-
-
 def _expiring(situation: Situation) -> tuple[bool, str, str]:
     root, desired, now = situation.root, situation.settled, situation.snapshot.now
     if root is None or desired is None:
@@ -227,7 +178,7 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
         return True, Reason.ADMISSION_POLICY_MISSING, snapshot.admission.message
     if snapshot.clocks_differ:
         return True, Reason.CLOCK_SKEW, CLOCKS_DIFFER
-    before = find_condition(_observed(snapshot.status), ConditionType.DEGRADED)
+    before = find_condition(observed(snapshot.status), ConditionType.DEGRADED)
     if not snapshot.publication.complete and before and before.reason == Reason.NAMESPACES_NOT_WRITABLE:
         return True, before.reason, before.message
     refused = snapshot.publication.refused
@@ -278,8 +229,8 @@ def _signer(situation: Situation) -> JSON:
     signer = situation.signer
     if signer is None or signer.facts is None or situation.settled is None:
         return {}
-    renew_at = signers.renew_at(situation)
-    assert renew_at is not None
+    assert situation.root is not None
+    renew_at = signers.renew_at(signer, situation.root, situation.settled)
     return {
         "signer": {
             "subjectKeyID": signer.facts.subject_key_id,

@@ -11,24 +11,40 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from meshca.api import names
-from meshca.planning import castatus, signers
+from meshca.api.v1alpha1.caroot import RootState
+from meshca.api.v1alpha1.castatus import RotationPhase
+from meshca.pki.certificates import to_pem
+from meshca.planning import castatus, pruning, rootstatus, rotation, rotationstatus, signers
+from meshca.planning.assess import assess
 from meshca.planning.authority import ANNOUNCED_AFTER, Authority, Unavailable
-from meshca.planning.ca import (
+from meshca.planning.ca import CAPlan, CASnapshot
+from meshca.planning.situation import Situation, secret_of
+from meshca.planning.steps import (
+    IRREVERSIBLE,
     AcceptSpec,
-    CAPlan,
-    CASnapshot,
     CommitActive,
+    CrossSign,
+    HoldConfiguration,
+    KeepCross,
     MakeRoot,
     MakeSigner,
     MarkActive,
+    MarkInForce,
+    MarkPruned,
+    MarkPublished,
+    MarkRotatedOut,
     RaiseLeafTTL,
+    ReadBack,
+    RecordPhase,
     RecordRoot,
+    RemoveRootSecret,
     RemoveSigner,
     SettleTrustDomain,
     Step,
+    TouchSecret,
+    WriteChain,
     WriteRootStatus,
 )
-from meshca.planning.situation import Situation, assess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,18 +52,22 @@ if TYPE_CHECKING:
 
 
 LOOK_AGAIN: Final = timedelta(minutes=1)
+LATE: Final = timedelta(seconds=60)
+"""How old the record of an activation may be when it happens."""
 
 
 def plan_configuration(snapshot: CASnapshot) -> CAPlan:
     """Decide the next step of a configuration, the status it should show and what it issues with."""
     situation = assess(snapshot)
-    step = None if snapshot.meta.deleting else _next_step(situation)
+    step = _last_step(situation) if snapshot.meta.deleting else _next_step(situation)
     return CAPlan(
         step=step,
         desired=situation.settled,
         trust_domain=situation.trust_domain,
         status=castatus.configuration_status(situation),
         authority=_authority(situation),
+        bundle=situation.bundle,
+        publishes=bool(situation.active_name) and not situation.stopped and not snapshot.meta.deleting,
         due=_due(situation),
     )
 
@@ -103,21 +123,37 @@ def _record_root(situation: Situation) -> Step | None:
     return None
 
 
+def _hold_for_keys(situation: Situation) -> Step | None:
+    """Keep the configuration until its keys are gone, but only when that was asked for."""
+    snapshot = situation.snapshot
+    return HoldConfiguration(snapshot.delete_keys) if snapshot.delete_keys != snapshot.held else None
+
+
 def _raise_leaf_ttl(situation: Situation) -> Step | None:
-    root = situation.root
-    if root is None:
-        return None
     ttl = situation.desired.leaf_max_ttl
-    if root.largest_leaf_ttl is not None and root.largest_leaf_ttl >= ttl:
-        return None
-    return RaiseLeafTTL(root, ttl)
+    for root in (situation.root, situation.target):
+        if root is not None and (root.largest_leaf_ttl is None or root.largest_leaf_ttl < ttl):
+            return RaiseLeafTTL(root, ttl)
+    return None
+
+
+def _take_back(situation: Situation) -> Step | None:
+    """Undo what an activation that did not happen has recorded."""
+    root = situation.root
+    committed = root is not None and situation.active_name == root.meta.name
+    if root is not None and committed and root.rotated_out_at and not _is_activating(situation):
+        return MarkInForce(root)
+    return pruning.retired_again(situation) if committed else None
 
 
 def _make_signer(situation: Situation) -> Step | None:
     root, secret = situation.root, situation.root_secret
-    if root is None or secret is None or not signers.is_due(situation):
+    if root is None or secret is None:
         return None
-    return MakeSigner(root, secret)
+    if not signers.is_due(situation.signer, root, situation.desired, situation.snapshot.now):
+        return None
+    chain = to_pem(*rotation.useful_crosses(situation, root, secret))
+    return MakeSigner(root, secret, chain)
 
 
 def _mark_active(situation: Situation) -> Step | None:
@@ -134,12 +170,147 @@ def _commit_active(situation: Situation) -> Step | None:
     return CommitActive(root)
 
 
+def _clear_pruned(situation: Situation) -> Step | None:
+    """Finish what the compare-and-set of a prune began: keys first, the object last."""
+    for root in situation.snapshot.roots:
+        step = pruning.clear_away(situation, root) if root.pruned else None
+        if step is not None:
+            return step
+    return None
+
+
+def _prune(situation: Situation) -> Step | None:
+    if not situation.active_name or situation.root is None:
+        return None
+    found = pruning.removable(situation)
+    if found is not None:
+        root, why = found
+        return MarkPruned(root, rootstatus.root_status(situation, root, RootState.PRUNED), why)
+    return pruning.first_evidence(situation)
+
+
+def _record_phase(situation: Situation) -> Step | None:
+    phase = rotation.phase(situation)
+    told = rotation.recorded(situation)
+    wanted = rotationstatus.rotation_status(situation, phase)
+    if phase is None or situation.hold is not None:
+        return None
+    changed = (told.get("phase"), told.get("to")) != (wanted.get("phase"), wanted.get("to"))
+    return RecordPhase(phase.value) if changed else None
+
+
+def _make_next_root(situation: Situation) -> Step | None:
+    wish = situation.make
+    if wish is None or situation.hold is not None:
+        return None
+    return MakeRoot(
+        secret=names.root_secret(situation.snapshot.meta.name, wish.identity),
+        identity=wish.identity,
+        base=wish.base,
+        renewal=wish.renewal,
+        imported=wish.imported,
+    )
+
+
+def _reclaim(situation: Situation) -> Step | None:
+    """Take a retired root back before anything is built on it, so that a prune decided before fails."""
+    target = situation.target
+    if target is None or situation.hold is not None or target.rotated_out_at is None:
+        return None
+    if not target.reclaimed:
+        return MarkPublished(target)
+    secret = secret_of(situation.snapshot, target)
+    assert secret is not None
+    mark = str(target.published_at)
+    return TouchSecret(secret, mark) if secret.touched != mark else None
+
+
+def _prepare(situation: Situation) -> Step | None:
+    target = situation.target
+    secret = secret_of(situation.snapshot, target)
+    if target is None or secret is None or situation.hold is not None:
+        return None
+    for issuer in rotation.missing_crosses(situation, target, secret):
+        issuer_secret = secret_of(situation.snapshot, issuer)
+        if issuer_secret is not None and not rotation.cannot_cross(situation.snapshot, issuer, target):
+            return CrossSign(target, secret, issuer, issuer_secret)
+    signer = signers.best(situation.snapshot, target)
+    if signers.is_due(signer, target, situation.desired, situation.snapshot.now):
+        return MakeSigner(target, secret, to_pem(*rotation.useful_crosses(situation, target, secret)))
+    assert signer is not None
+    wanted = rotation.chain_of(situation, target, signer)
+    return WriteChain(signer, wanted) if signer.chain != wanted else None
+
+
+def _publish(situation: Situation) -> Step | None:
+    target = situation.target
+    if target is None or situation.hold is not None or rotation.is_published(target):
+        return None
+    return MarkPublished(target) if rotation.is_prepared(situation) else None
+
+
+def _read_back(situation: Situation) -> Step | None:
+    if rotation.phase(situation) is not RotationPhase.PUBLISH:
+        return None
+    return ReadBack() if rotation.gate(situation).read_back else None
+
+
+def _activate(situation: Situation) -> Step | None:
+    """Record the activation on both roots, then commit it."""
+    target, root = situation.target, situation.root
+    if not _is_activating(situation) or target is None or root is None:
+        return None
+    if target.activated_at is None or target.rotated_out_at is not None:
+        return MarkActive(target)
+    late = root.rotated_out_at is None or situation.snapshot.now - root.rotated_out_at > LATE
+    if late:
+        return MarkRotatedOut(root, pruning.prunable_after(situation, root))
+    signer, secret = signers.best(situation.snapshot, target), secret_of(situation.snapshot, target)
+    assert signer is not None
+    assert secret is not None
+    older = tuple(
+        item for item in rotation.cross_signers(situation, target) if rotation.is_crossed(secret, item)
+    )
+    return CommitActive(target, signer, rotation.chain_of(situation, target, signer), older)
+
+
+def _is_activating(situation: Situation) -> bool:
+    return rotation.phase(situation) is RotationPhase.ACTIVATE
+
+
 def _write_root_status(situation: Situation) -> Step | None:
     root = situation.root
     if root is None or situation.active_name != root.meta.name:
         return None
-    wanted = castatus.root_status(situation, root)
-    return WriteRootStatus(root, wanted) if wanted != root.status else None
+    for item in (root, *(other for other in situation.snapshot.roots if other is not root)):
+        if item.pruned:
+            continue
+        wanted = rootstatus.root_status(situation, item)
+        if wanted != item.status:
+            return WriteRootStatus(item, wanted)
+    return None
+
+
+def _tidy_crosses(situation: Situation) -> Step | None:
+    """Drop cross-certificates that nobody can use: expired, or by a root that is gone."""
+    if situation.snapshot.unreadable_roots or not situation.active_name:
+        return None
+    for item in situation.snapshot.roots:
+        secret = None if item.pruned else secret_of(situation.snapshot, item)
+        if secret is None:
+            continue
+        useful = rotation.useful_crosses(situation, item, secret)
+        if len(useful) != len(secret.cross):
+            return KeepCross(secret, to_pem(*useful))
+    return None
+
+
+def _write_chain(situation: Situation) -> Step | None:
+    root, signer = situation.root, situation.signer
+    if root is None or signer is None or situation.active_name != root.meta.name:
+        return None
+    wanted = rotation.chain_of(situation, root, signer)
+    return WriteChain(signer, wanted) if signer.chain != wanted else None
 
 
 def _remove_replaced_signer(situation: Situation) -> Step | None:
@@ -147,22 +318,51 @@ def _remove_replaced_signer(situation: Situation) -> Step | None:
     return RemoveSigner(replaced[0]) if replaced else None
 
 
+def _last_step(situation: Situation) -> Step | None:
+    """Delete the keys of a configuration that goes, if its owner asked for that; else let it go."""
+    snapshot = situation.snapshot
+    if not snapshot.held or (snapshot.delete_keys and snapshot.clocks_differ):
+        return None
+    if not snapshot.delete_keys:
+        return HoldConfiguration(held=False)
+    in_use = next((root for root in snapshot.roots if not root.pruned), None)
+    if in_use is not None:
+        status = rootstatus.root_status(situation, in_use, RootState.PRUNED)
+        return MarkPruned(in_use, status, "the keys of its configuration were to be deleted")
+    if snapshot.signer_secrets:
+        return RemoveSigner(snapshot.signer_secrets[0])
+    if snapshot.root_secrets:
+        return RemoveRootSecret(snapshot.root_secrets[0])
+    return _clear_pruned(situation) or (None if snapshot.roots else HoldConfiguration(held=False))
+
+
 CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     _settle_trust_domain,
     _accept_spec,
+    _hold_for_keys,
     _make_first_root,
     _record_root,
     _raise_leaf_ttl,
+    _take_back,
     _make_signer,
     _mark_active,
     _commit_active,
+    _record_phase,
     _write_root_status,
+    _clear_pruned,
+    _prune,
+    _make_next_root,
+    _reclaim,
+    _prepare,
+    _publish,
+    _read_back,
+    _activate,
+    _tidy_crosses,
+    _write_chain,
     _remove_replaced_signer,
 )
-
-
-IRREVERSIBLE: Final = (MakeRoot, MarkActive, CommitActive, RemoveSigner)
-"""What is not done while our clock and the API server's differ."""
+"""In this order; the first that finds something to do decides. A rotation begins only once the present
+state is in order, and nothing is thrown away before everything is made."""
 
 
 def _authority(situation: Situation) -> Authority | Unavailable:
@@ -188,19 +388,27 @@ def _authority(situation: Situation) -> Authority | Unavailable:
         signer_key_id=signer.facts.subject_key_id,
         signer_secret=signer.meta.name,
         signer_not_after=signer.facts.not_after,
-        chain=castatus.signer_chain(signer),
+        chain=rotation.chain_of(situation, root, signer),
         bundle=situation.bundle.pem,
         bundle_digest=situation.bundle.digest,
         trusted=situation.bundle.roots,
         generation=snapshot.meta.generation,
+        bundle_in_secrets=rotation.bundle_in_secrets(situation),
     )
 
 
 def _due(situation: Situation) -> datetime | None:
-    """Return when something changes by itself: signer renewal, expiry warnings, the policy settling."""
-    now = situation.snapshot.now
-    renewal = signers.renew_at(situation) if situation.settled is not None else None
-    moments = [renewal, castatus.next_expiry_change(situation)]
+    """Return when something changes by itself: renewals, expiry warnings, phases, prunes, the policy."""
+    now, desired = situation.snapshot.now, situation.settled
+    moments = [castatus.next_expiry_change(situation)]
+    if desired is not None and not situation.stopped:
+        for root in (situation.root, situation.target):
+            signer = signers.best(situation.snapshot, root)
+            if root is not None and signer is not None:
+                moments.append(signers.renew_at(signer, root, desired))
+        moments += rotationstatus.next_change(situation, rotation.phase(situation))
+        moments += pruning.next_change(situation)
+        moments += rootstatus.cross_expiry(situation)
     if situation.snapshot.clocks_differ:
         moments.append(now + LOOK_AGAIN)
     since = situation.snapshot.admission.since

@@ -52,6 +52,9 @@ class Desired:
     csr_max_per_second: float
     csr_max_concurrent: int
     reissue_per_second: float
+    force: str
+    minimum_publish_time: timedelta | None
+    rotation_deadline: timedelta | None
     bundle_name: str
     bundle_namespaces: Selector
     cluster_trust_bundle: bool
@@ -91,6 +94,9 @@ def resolve(configuration: str, spec: CAConfigurationSpec) -> Desired:
         csr_max_per_second=spec.limits.csr_max_per_second,
         csr_max_concurrent=spec.limits.csr_max_concurrent,
         reissue_per_second=rotation.reissue_per_second,
+        force=rotation.force_without_cross_signing,
+        minimum_publish_time=rotation.minimum_publish_time,
+        rotation_deadline=rotation.deadline,
         bundle_name=spec.trust_bundle.config_map_name,
         bundle_namespaces=spec.trust_bundle.namespace_selector,
         cluster_trust_bundle=spec.trust_bundle.cluster_trust_bundle,

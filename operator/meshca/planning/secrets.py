@@ -24,10 +24,14 @@ from meshca.planning.views import Meta, annotations_of, labels_of
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cryptography import x509
+
     from meshca.pki.keys import PrivateKey
 
 CERTIFICATE = "tls.crt"
 KEY = "tls.key"
+CROSS = "cross.crt"
+CHAIN = "chain.crt"
 _LIMIT = 64 * 1024
 _RENEWAL_DIGITS = 9
 
@@ -84,8 +88,38 @@ def load_ca_secret(body: Mapping[str, Any]) -> LoadedSecret:
         identity=meta.name.rsplit("-", 1)[-1],
         base=notes.get(names.ANNOTATION_IDENTITY, ""),
         renewal=renewal_of(notes),
+        provider=notes.get(names.ANNOTATION_PROVIDER, ""),
+        cross=_crosses(body, certificate),
+        chain=_text(body, CHAIN),
+        touched=notes.get(names.ANNOTATION_PUBLISHED_AT, ""),
     )
     return LoadedSecret(view, labels_of(body).get(names.LABEL_KEY_ROLE, ""), key)
+
+
+def _crosses(body: Mapping[str, Any], certificate: x509.Certificate | None) -> tuple[x509.Certificate, ...]:
+    """Return the cross-certificates beside a root: of its name and key, and not by itself."""
+    text = _text(body, CROSS)
+    if certificate is None or not text:
+        return ()
+    try:
+        found = certificates.load_all(text)
+    except InvalidError:
+        # Made anew, because what cannot be read serves nobody.
+        return ()
+    return tuple(
+        item
+        for item in found
+        if item.subject == certificate.subject
+        and item.issuer != certificate.subject
+        and item.public_key() == certificate.public_key()
+    )
+
+
+def _text(body: Mapping[str, Any], entry: str) -> str:
+    try:
+        return data_of(body, entry).decode("ascii")
+    except (InvalidError, UnicodeDecodeError):
+        return ""
 
 
 def renewal_of(notes: Mapping[str, str]) -> int:

@@ -17,6 +17,7 @@ from meshca.pki.renewal import half_life
 
 if TYPE_CHECKING:
     from meshca.planning.ca import CASnapshot, KeySecret, Root
+    from meshca.planning.desired import Desired
     from meshca.planning.situation import Situation
 
 MINIMUM_GAIN = 1.25
@@ -48,15 +49,14 @@ def _signs_under(secret: KeySecret, root: Root, now: datetime) -> bool:
     return True
 
 
-def renew_at(situation: Situation) -> datetime | None:
-    """Return when the present signer is renewed, at the latest when it ends; None when there is none.
+def renew_at(signer: KeySecret, root: Root, desired: Desired) -> datetime:
+    """Return when a signer is renewed, at the latest when it ends.
 
     At half-life, or when a leaf would be cut short; but not before a new one would gain enough, nor within
     a minute of its making.
     """
-    if situation.signer is None or situation.signer.facts is None or situation.root is None:
-        return None
-    old, root_end, desired = situation.signer.facts, situation.root.facts.not_after, situation.desired
+    assert signer.facts is not None
+    old, root_end = signer.facts, root.facts.not_after
     wanted = min(half_life(old.not_before, old.not_after), old.not_after - desired.leaf_max_ttl)
     rested = old.not_before + CA_BACKDATE + MINIMUM_INTERVAL
     # From these on, a new signer that ends after its own life, or with the root, gains enough.
@@ -69,30 +69,38 @@ def renew_at(situation: Situation) -> datetime | None:
     return min(moment, old.not_after)
 
 
-def is_due(situation: Situation) -> bool:
-    """Return whether a signer is to be made now."""
-    now, root = situation.snapshot.now, situation.root
-    if root is None or root.facts.not_after <= now:
+def is_due(signer: KeySecret | None, root: Root, desired: Desired, now: datetime) -> bool:
+    """Return whether a signer is to be made under a root now."""
+    if root.facts.not_after <= now:
         return False
-    moment = renew_at(situation)
-    return moment is None or now >= moment
+    return signer is None or now >= renew_at(signer, root, desired)
+
+
+def under(situation: Situation, root: Root) -> tuple[KeySecret, ...]:
+    """Return the Secrets of signers that a root signed, whatever their state."""
+    return tuple(item for item in situation.snapshot.signer_secrets if item.facts and _was_for(item, root))
 
 
 def replaced(situation: Situation) -> tuple[KeySecret, ...]:
-    """Return signers under the active root that a newer one in use has replaced, and unusable ones."""
-    root, signer = situation.root, situation.signer
-    if root is None or signer is None or situation.active_name != root.meta.name:
+    """Return signers that a newer one has replaced, that no root here has signed, and unusable ones.
+
+    None of them while the active root, or its signer, is missing: what is left may be needed to restore.
+    """
+    snapshot, root, signer = situation.snapshot, situation.root, situation.signer
+    if root is None or signer is None or situation.active_name != root.meta.name or snapshot.unreadable_roots:
         return ()
-    older = [
-        secret
-        for secret in situation.snapshot.signer_secrets
-        if secret.meta.name != signer.meta.name and _was_for(secret, root)
-    ]
+    kept = {found.meta.name for item in snapshot.roots if (found := best(snapshot, item)) is not None}
+    # One that has expired is kept where there is no better one, but not beside the active one.
+    waiting = {
+        item.meta.name
+        for other in snapshot.roots
+        if other is not root and best(snapshot, other) is None
+        for item in under(situation, other)
+    }
+    older = [item for item in snapshot.signer_secrets if item.meta.name not in kept | waiting]
     return tuple(sorted(older, key=lambda secret: secret.meta.name))
 
 
 def _was_for(secret: KeySecret, root: Root) -> bool:
-    """Tell whether a signer's Secret belongs to a root; one that is unusable is of no use to any."""
-    if not secret.usable or secret.facts is None:
-        return True
+    assert secret.facts is not None
     return secret.facts.authority_key_id == root.facts.subject_key_id

@@ -39,3 +39,12 @@ def check_signer(certificate: x509.Certificate, root: KeyPair, request: SignerRe
     if not keys.same_key(public_key_of(certificate), request.public_key):
         raise InvalidError("the provider signed another key than the signer's")
     return certificate
+
+
+def check_cross(certificate: x509.Certificate, issuer: KeyPair, root: x509.Certificate) -> x509.Certificate:
+    """Return the certificate; ``InvalidError`` when it is not the new root, signed by the older one."""
+    lint.lint_cross(certificate, issuer_of(issuer.certificate), new_root=root)
+    chain.check_issued(certificate, issuer.certificate)
+    if not keys.same_key(public_key_of(certificate), public_key_of(root)):
+        raise InvalidError("the provider signed another key than the new root's")
+    return certificate

@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Final
 
 from meshca.errors import MisconfiguredError
+from meshca.providers.api import CrossSigns
 
 if TYPE_CHECKING:
     from meshca.providers.api import Provider
@@ -28,6 +29,19 @@ class ProviderRegistry:
         if kind not in self._made:
             self._made[kind] = _load(kind)
         return self._made[kind]
+
+    def cross_signers(self) -> frozenset[str]:
+        """Name the providers whose roots can sign another root; one that does not load cannot."""
+        able = set()
+        for point in entry_points(group=ENTRY_POINTS):
+            try:
+                provider = self.get(point.name)
+            except MisconfiguredError:
+                # Told when it is asked to do something.
+                continue
+            if isinstance(provider, CrossSigns):
+                able.add(point.name)
+        return frozenset(able)
 
 
 def _load(kind: str) -> Provider:

@@ -21,6 +21,7 @@ from meshca.engine.authorities import Authorities
 from meshca.engine.configurations import ConfigurationReconciler
 from meshca.engine.intake import LEAF, Intake, configuration_key
 from meshca.engine.leaves import LeafReconciler
+from meshca.engine.lookout import Lookout
 from meshca.engine.managed import ManagedKeys
 from meshca.engine.publisher import Publisher
 from meshca.engine.queue import WorkQueue
@@ -192,6 +193,9 @@ class _Engine:
                 break_glass_group=settings.break_glass_group,
             ),
         )
+        self.lookout = Lookout(
+            cluster=gateway, store=self.store, authorities=self.authorities, queue=self.queue, clock=clock
+        )
         self.configurations = ConfigurationReconciler(
             cluster=gateway,
             authorities=self.authorities,
@@ -204,6 +208,7 @@ class _Engine:
                 clock=clock,
                 operator_namespace=settings.namespace,
             ),
+            lookout=self.lookout,
             clock=clock,
             skew=lambda: gateway.skew,
             telemetry=telemetry,
@@ -235,6 +240,7 @@ class _Engine:
     async def sources(self) -> list[Reflector]:
         """Return the reflectors to run."""
         self.publisher.cluster_bundles = await sources.has_cluster_bundles(self._gateway)
+        self.lookout.cluster_bundles = self.publisher.cluster_bundles
         return sources.reflectors(
             self._gateway,
             self._settings,

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from meshca.pki import certificates
-from meshca.planning import ca
+from meshca.planning import steps
+from meshca.planning.assess import assess
 from meshca.planning.authority import Authority, Unavailable
-from meshca.planning.castatus import root_status
-from meshca.planning.situation import assess
+from meshca.planning.rootstatus import root_status
 from tests.fakes import pki
 from tests.fakes.caworld import World, bootstrapped, broken, key_secret
 from tests.fakes.pki import NOW
@@ -161,4 +161,4 @@ def test_unreadable_root_is_not_adopted() -> None:
     world.settle()
     assert world.roots == []
     assert world.condition("Ready")[1] == "RootKeyMissing"
-    assert isinstance(world.plan().step, ca.Step | None)
+    assert isinstance(world.plan().step, steps.Step | None)

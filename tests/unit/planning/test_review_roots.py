@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from meshca.pki import certificates
-from meshca.planning import ca
+from meshca.planning import ca, steps
 from meshca.planning.authority import Authority
 from meshca.planning.configuration import plan_configuration
 from tests.fakes import pki
@@ -21,7 +21,7 @@ def test_leaves_live_no_longer_than_the_caroot_has_on_record() -> None:
     world.spec = world.spec | {"leaf": {"ttl": "240h", "maxTTL": "480h"}}
     world.step()
     plan = world.plan()
-    assert isinstance(plan.step, ca.RaiseLeafTTL)
+    assert isinstance(plan.step, steps.RaiseLeafTTL)
     assert isinstance(plan.authority, Authority)
     assert (plan.authority.leaf_ttl, plan.authority.leaf_max_ttl) == (72 * HOUR, 72 * HOUR)
     authority = world.settle().authority
@@ -34,7 +34,7 @@ def test_no_root_is_made_beside_a_caroot_that_cannot_be_read() -> None:
     world = World()
     world.step()
     world.step()
-    assert isinstance(world.plan().step, ca.MakeRoot)
+    assert isinstance(world.plan().step, steps.MakeRoot)
     plan = plan_configuration(replace(world.snapshot(), unreadable_roots=("default-0123456789",)))
     assert plan.step is None
     [ready] = [entry for entry in plan.status["conditions"] if entry["type"] == "Ready"]
@@ -84,4 +84,4 @@ def test_clocks_that_differ_hold_back_what_cannot_be_undone_and_nothing_else() -
     world.settle()
     world.signer_secrets.clear()
     plan = plan_configuration(replace(world.snapshot(), clocks_differ=True))
-    assert isinstance(plan.step, ca.MakeSigner)
+    assert isinstance(plan.step, steps.MakeSigner)

@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshca.pki import certificates
-from meshca.planning import ca, signers
+from meshca.planning import signers, steps
+from meshca.planning.assess import assess
 from meshca.planning.authority import Authority, Unavailable
-from meshca.planning.situation import assess
 from tests.fakes import pki
 from tests.fakes.caworld import World, bootstrapped, broken, key_secret
 from tests.fakes.pki import NOW
@@ -26,7 +26,9 @@ SIGNER = timedelta(hours=10)
 
 
 def due(world: World) -> bool:
-    return signers.is_due(assess(world.snapshot()))
+    found = assess(world.snapshot())
+    assert found.root is not None
+    return signers.is_due(found.signer, found.root, found.desired, world.now)
 
 
 def end_of(world: World) -> datetime:
@@ -78,7 +80,7 @@ def test_115_failing_renewal_leaves_the_old_signer_in_use() -> None:
     world = bootstrapped()
     world.now = HALF + 100 * DAY
     plan = world.plan()
-    assert isinstance(plan.step, ca.MakeSigner)
+    assert isinstance(plan.step, steps.MakeSigner)
     assert isinstance(plan.authority, Authority)
     world.provider_problem = "the provider answers 500"
     assert world.condition("Ready")[1:] == ("ProviderError", "the provider answers 500")
@@ -205,7 +207,7 @@ def test_no_signer_is_removed_before_its_root_is_active() -> None:
     world.now = HALF
     world.step()
     world.status = {key: value for key, value in world.status.items() if key != "activeRoot"}
-    assert isinstance(world.plan().step, ca.CommitActive)
+    assert isinstance(world.plan().step, steps.CommitActive)
 
 
 _LIVES = st.tuples(st.integers(1, 60), st.integers(3, 12), st.integers(0, 4000), st.booleans())

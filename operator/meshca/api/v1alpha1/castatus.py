@@ -64,8 +64,11 @@ class RotationStatus(StatusModel):
     leaves: int = Field(default=0, ge=0, description="Live leaves that were to move.")
     reissued: int = Field(default=0, ge=0, description="Leaves that have moved.")
     percent: int = Field(default=0, ge=0, le=100, description="Part of the leaves that have moved.")
+    estimated_end: Time | None = Field(
+        default=None, description="When the last leaf will have moved, at the present pace."
+    )
     stragglers: tuple[str, ...] = Field(
-        default=(), max_length=10, description="Up to 10 leaves (namespace/name) that have not."
+        default=(), max_length=10, description="Up to 10 leaves (namespace/name: why) that have not."
     )
 
 

@@ -1,0 +1,195 @@
+"""Which root leaves, when, and what still holds it: prunes, discards and deletions of CARoots.
+
+Decides by stored times and by evidence, which is a consistent list of everybody who needs the root; never
+by the watch store. Never the active root, never the one that a rotation moves to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from meshca.api import names
+from meshca.api.v1alpha1.scalars import format_time
+from meshca.planning import rotation
+from meshca.planning.steps import (
+    DeleteRoot,
+    GatherEvidence,
+    MarkRotatedOut,
+    ReleaseRoot,
+    RemoveRootSecret,
+    RemoveSigner,
+)
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from meshca.planning.ca import CASnapshot, Evidence, Root
+    from meshca.planning.situation import Situation
+    from meshca.planning.steps import Step
+
+DISCARDED: Final = "it was never used and is not asked for any more"
+DUE: Final = "no leaf can need it any more"
+ASKED: Final = "its deletion was asked for and no leaf needs it"
+FORCED: Final = "it was asked for with prune-now, whoever needs it"
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """Why a root is to go, and what stands in the way ("" = nothing); ``unknown`` asks for evidence first."""
+
+    why: str
+    obstacle: str = ""
+    unknown: bool = False
+    again: datetime | None = None
+
+
+def removal(found: Situation, root: Root) -> Removal | None:
+    """Decide about one root; None when nobody wants it gone."""
+    why = _why(found, root)
+    if not why:
+        return None
+    if root is found.root:
+        return Removal(why, "it is active: rotate first")
+    if why == FORCED:
+        return Removal(why, _kept_alive(found, root))
+    return _by_need(found, root, why)
+
+
+def _by_need(found: Situation, root: Root, why: str) -> Removal:
+    watched = _watched(found, root)
+    if watched is not None:
+        return Removal(why, watched, again=_first_end(found))
+    evidence = evidence_of(found.snapshot, root)
+    if evidence is None:
+        return Removal(why, unknown=True)
+    if not evidence.count:
+        return Removal(why)
+    more = evidence.count - len(evidence.blockers)
+    listed = ", ".join(evidence.blockers) + (f" and {more} more" if more else "")
+    return Removal(why, f"needed by {listed}", again=evidence.next_end)
+
+
+def retired_again(found: Situation) -> Step | None:
+    """Record of a root that is no longer used, or was to be used again and is not, that it is out."""
+    for root in found.snapshot.roots:
+        if root in (found.root, found.target) or root.pruned or root.activated_at is None:
+            continue
+        if root.rotated_out_at is None:
+            return MarkRotatedOut(root, prunable_after(found, root))
+        if root.reclaimed:
+            return MarkRotatedOut(root, root.prunable_after or prunable_after(found, root))
+    return None
+
+
+def prunable_after(found: Situation, root: Root) -> datetime:
+    """Return until when a root that is rotated out now is kept at least: never earlier than stored."""
+    moment = found.snapshot.now + rotation.keep_for(root, found.desired)
+    return max(moment, root.prunable_after or moment)
+
+
+def first_evidence(found: Situation) -> Step | None:
+    """Ask for evidence about the first root whose removal depends on it."""
+    for root in found.snapshot.roots:
+        decision = None if root.pruned else removal(found, root)
+        if decision is not None and decision.unknown:
+            return GatherEvidence(root)
+    return None
+
+
+def removable(found: Situation) -> tuple[Root, str] | None:
+    """Return the first root that is to go now, and why."""
+    for root in found.snapshot.roots:
+        decision = None if root.pruned else removal(found, root)
+        if decision is not None and not decision.unknown and not decision.obstacle:
+            return root, decision.why
+    return None
+
+
+def clear_away(found: Situation, root: Root) -> Step | None:
+    """Return what is left to be done about a pruned root: its keys first, the object last."""
+    snapshot = found.snapshot
+    for secret in snapshot.signer_secrets:
+        if secret.facts is not None and secret.facts.authority_key_id == root.facts.subject_key_id:
+            return RemoveSigner(secret)
+    for secret in snapshot.root_secrets:
+        same = secret.facts is not None and secret.facts.fingerprint == root.facts.fingerprint
+        if same or (secret.facts is None and secret.meta.name == root.key_secret):
+            return RemoveRootSecret(secret)
+    if not root.meta.deleting:
+        return DeleteRoot(root)
+    return ReleaseRoot(root) if names.FINALIZER in root.finalizers else None
+
+
+def evidence_of(snapshot: CASnapshot, root: Root) -> Evidence | None:
+    """Return what was found out about who needs a root."""
+    wanted = root.facts.fingerprint
+    return next((item for item in snapshot.evidence if item.root == wanted), None)
+
+
+def next_change(found: Situation) -> tuple[datetime, ...]:
+    """Return when time alone may let a root go (UTC)."""
+    moments = []
+    for root in found.snapshot.roots:
+        if root.pruned or root in (found.root, found.target):
+            continue
+        decision = removal(found, root)
+        if decision is not None and decision.again is not None:
+            moments.append(decision.again)
+        elif root.prunable_after is not None:
+            moments.append(root.prunable_after)
+    return tuple(moments)
+
+
+def what_holds(found: Situation, root: Root) -> str:
+    """Say of a root that is to go what stands in the way, or ""."""
+    decision = None if root.pruned else removal(found, root)
+    return decision.obstacle if decision is not None else ""
+
+
+def kept_until(root: Root) -> str:
+    """Say when a retired root goes by itself."""
+    return f"kept until {format_time(root.prunable_after)}" if root.prunable_after else "kept"
+
+
+def _watched(found: Situation, root: Root) -> str | None:
+    """Say who needs a root as far as the watch knows, which saves asking the API server; None: nobody."""
+    census = found.snapshot.census
+    number = census.by_root.get(root.facts.fingerprint, 0)
+    if number:
+        listed = ", ".join(item.name for item in census.stragglers)
+        return f"{number} leaves need it, the first to expire are {listed}"
+    return "the leaves are still being read" if census.unread else None
+
+
+def _first_end(found: Situation) -> datetime | None:
+    stragglers = found.snapshot.census.stragglers
+    return stragglers[0].not_after if stragglers else None
+
+
+def _why(found: Situation, root: Root) -> str:
+    if root is found.target:
+        return ""
+    if root.prune_now and root.prune_now == root.facts.fingerprint:
+        return FORCED
+    if root.meta.deleting:
+        return ASKED
+    if root is found.root or found.maybe_wish is None:
+        return ""
+    if root.activated_at is None:
+        return DISCARDED if found.active_name and found.root is not None else ""
+    due = root.retired and root.prunable_after is not None and found.snapshot.now >= root.prunable_after
+    return DUE if due else ""
+
+
+def _kept_alive(found: Situation, root: Root) -> str:
+    """Say which trusted root keeps a root trusted by having signed it, or ""."""
+    name, now = root.key_secret, found.snapshot.now
+    secret = next((item for item in found.snapshot.root_secrets if item.meta.name == name), None)
+    for other in found.trusted:
+        if other is root or secret is None or other.facts.not_after <= now:
+            continue
+        if rotation.is_crossed(secret, other):
+            signer = other.meta.name
+            return f"root {signer!r} signed it and is trusted, so it would stay trusted: prune that first"
+    return ""
