@@ -561,3 +561,53 @@ async def test_a_plan_between_two_ticks_of_the_loop_is_handed_out(delay: float) 
     assert item is not None
     assert item.key.name == "web"
     queue.done(item.key)
+
+
+async def test_104_reissues_go_by_rank_over_all_namespaces() -> None:
+    queue = WorkQueue(max_in_flight=4)
+    ranks = {"a": (3.0, 1), "b": (1.0, 9), "c": (2.0, 5), "d": (2.0, 4)}
+    for name, rank in ranks.items():
+        queue.add(leaf(name, name), REISSUE, "default", rank)
+    assert [item.key.name for item in await run_all(queue, 4)] == ["b", "d", "c", "a"]
+
+
+async def test_reissue_keeps_its_rank_through_a_look_a_failure_and_a_second_word() -> None:
+    queue = WorkQueue(max_in_flight=4)
+    queue.add(leaf("a"), REISSUE, "default", (1.0, 0))
+    queue.add(leaf("b"), REISSUE, "default", (2.0, 0))
+    queue.add(leaf("c"), REISSUE, "default", (3.0, 0))
+    queue.add(leaf("c"), REISSUE, "default", (0.5, 0))
+    assert (await take(queue)).key == leaf("c")
+    queue.retry(leaf("c"), 0.1)
+    # Somebody edits the first one: it is looked at, and goes back to its place while that look runs.
+    queue.add(leaf("a"), RENEWAL, "default")
+    looked = await take(queue)
+    assert (looked.key, looked.urgency) == (leaf("a"), RENEWAL)
+    queue.add(leaf("a"), REISSUE, "default", (1.0, 0))
+    queue.done(leaf("a"))
+    await asyncio.sleep(1)
+    assert [(item.key.name, item.urgency) for item in await run_all(queue, 3)] == [
+        ("c", REISSUE),
+        ("a", REISSUE),
+        ("b", REISSUE),
+    ]
+
+
+async def test_rank_of_a_running_reissue_is_the_last_one_told() -> None:
+    queue = WorkQueue(max_in_flight=4)
+    queue.add(leaf("a"), RENEWAL, "default")
+    await take(queue)
+    queue.add(leaf("b"), REISSUE, "default", (2.0, 0))
+    queue.add(leaf("a"), REISSUE, "default", (3.0, 0))
+    queue.add(leaf("a"), REISSUE, "default", (1.0, 0))
+    queue.done(leaf("a"))
+    assert [item.key.name for item in await run_all(queue, 2)] == ["a", "b"]
+
+
+async def test_planned_reissue_keeps_its_rank_whatever_is_planned_besides() -> None:
+    queue = WorkQueue(max_in_flight=4)
+    queue.add_after(leaf("a"), 5, REISSUE, "default", (2.0, 0))
+    queue.add_after(leaf("a"), 1, REISSUE, "default", (1.0, 0))
+    queue.add_after(leaf("b"), 1, REISSUE, "default", (1.5, 0))
+    await asyncio.sleep(2)
+    assert [item.key.name for item in await run_all(queue, 2)] == ["a", "b"]

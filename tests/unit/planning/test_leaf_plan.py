@@ -148,11 +148,6 @@ def test_status_that_is_wrong_about_a_good_leaf_is_put_right(view: LeafView, wro
     assert plan_leaf(snapshot(told(view, HOLDS))).report is None
 
 
-def test_holder_that_is_told_to_ask_again_is_left_alone() -> None:
-    rotate = Report(state="Rotate", ready=True, reason=Reason.ISSUED, message="ask again")
-    assert plan_leaf(snapshot(told(MANUAL, rotate))).report is None
-
-
 @pytest.mark.parametrize(
     ("recorded", "follows"),
     [
