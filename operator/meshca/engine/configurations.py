@@ -278,6 +278,9 @@ class ConfigurationReconciler:
         self._intake.authority_changed(name)
         self._intake.set_limits(name, 0, 0, DEFAULT_REISSUE_PER_SECOND)
         self._telemetry.forget_configuration(name)
+        _, _, held = await self._accepted(name, None)
+        if not held:
+            return Outcome(), None
         ghost = {
             "metadata": {
                 "name": name,

@@ -116,7 +116,8 @@ def _wanted_trust_domain(snapshot: CASnapshot, settled: Desired | None) -> Trust
         return settled.trust_domain
     if snapshot.imported is not None and snapshot.imported.uri:
         return TrustDomain.parse(snapshot.imported.uri.removeprefix("spiffe://"))
-    return TrustDomain.parse(f"{snapshot.meta.uid}.meshca.local")
+    # One that is gone has no uid, and makes nothing any more.
+    return TrustDomain.parse(f"{snapshot.meta.uid or 'gone'}.meshca.local")
 
 
 def _problem(snapshot: CASnapshot, established: TrustDomain | None) -> Problem | None:
