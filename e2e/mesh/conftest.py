@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import envoy
-from e2e.mesh.pair import Pair
+from e2e.mesh.local import LocalPair
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -21,9 +20,7 @@ JSON = dict[str, Any]
 @pytest.fixture
 def make_pair(
     installed: Installation, namespace: str, make_ca: Callable[..., JSON]
-) -> Iterator[Callable[..., Pair]]:
+) -> Iterator[Callable[..., LocalPair]]:
     """Return a function that makes a CA (fields of its spec) and two workloads of it that can talk."""
     with ExitStack() as stack:
-        yield lambda **spec: stack.enter_context(
-            Pair(installed.cluster, namespace, make_ca(**spec), envoy.install())
-        )
+        yield lambda **spec: stack.enter_context(LocalPair(installed.cluster, namespace, make_ca(**spec)))

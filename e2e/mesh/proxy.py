@@ -36,7 +36,7 @@ class Files:
 
 def command(program: PurePath, own: PurePath) -> list[str]:
     """Return how an Envoy is started whose files are in ``own``; one worker is enough for one stream."""
-    options = ["--use-dynamic-base-id", "--concurrency", "1", "--log-level", "warning"]
+    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", "warning"]
     options += ["--file-flush-interval-msec", "50"]
     return [str(program), "--config-path", str(own / "envoy.json"), *options]
 

@@ -12,21 +12,21 @@ from e2e.mesh.pair import CLIENT, SERVER
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from e2e.mesh.pair import Pair
+    from e2e.mesh.local import LocalPair
 
 pytestmark = pytest.mark.cluster
 
 PAST = "2026-01-01T00:00:00Z"
 
 
-def renew(pair: Pair, name: str) -> None:
+def renew(pair: LocalPair, name: str) -> None:
     where = f"{workload.path(pair.namespace, name)}/status"
     identity = scenario.medic(pair.cluster)
     pair.cluster.request("PATCH", where, {"status": {"renewAt": PAST}}, identity=identity)
 
 
 def test_renewed_certificates_are_taken_up_without_one_failed_handshake(
-    make_pair: Callable[..., Pair],
+    make_pair: Callable[..., LocalPair],
 ) -> None:
     pair = make_pair()
     before = {name: pair.serial(name) for name in (CLIENT, SERVER)}
@@ -42,7 +42,7 @@ def test_renewed_certificates_are_taken_up_without_one_failed_handshake(
 
 @pytest.mark.parametrize("side", [CLIENT, SERVER])
 def test_a_side_that_trusts_another_root_is_counted_with_the_reason(
-    make_pair: Callable[..., Pair], side: str
+    make_pair: Callable[..., LocalPair], side: str
 ) -> None:
     pair = make_pair()
     bundle = {CLIENT: pair.client, SERVER: pair.server}[side].roots
