@@ -31,4 +31,4 @@ clean: ; rm -rf $(VENV) build dist operator/*.egg-info .coverage* .mypy_cache .r
 requirements: venv
 	$(BIN)/pip install --quiet uv
 	$(COMPILE) -o .ci/requirements-run.txt
-	$(COMPILE) --extra dev --extra e2e -o $(REQ)
+	$(COMPILE) --extra dev --extra e2e --extra cli -o $(REQ)

@@ -119,7 +119,7 @@ def in_cluster(token_dir: Path, clock: Clock, environ: Mapping[str, str] | None 
         loader.load_and_set(configuration)
     except (ConfigException, OSError) as error:
         raise MisconfiguredError(f"in-cluster credentials in {token_dir}: {error}") from error
-    return Credentials(configuration.host, _tls(configuration), TokenFile(token_dir / "token", clock))
+    return Credentials(configuration.host, tls_context(configuration), TokenFile(token_dir / "token", clock))
 
 
 async def from_kubeconfig(path: Path, context: str = "") -> Credentials:
@@ -151,7 +151,7 @@ async def from_kubeconfig_dict(document: dict[str, Any], context: str = "", *, b
         raise MisconfiguredError(f"kubeconfig: {type(error).__name__}: {error}") from error
     token = str(configuration.api_key.get("BearerToken", "")).removeprefix("Bearer ").strip()
     return Credentials(
-        configuration.host, _tls(configuration), FixedToken(token), configuration.tls_server_name or ""
+        configuration.host, tls_context(configuration), FixedToken(token), configuration.tls_server_name or ""
     )
 
 
@@ -186,7 +186,8 @@ def _configuration() -> Any:
     return Configuration()
 
 
-def _tls(configuration: Any) -> ssl.SSLContext | None:
+def tls_context(configuration: Any) -> ssl.SSLContext | None:
+    """Make the TLS context of a configuration that the ``kubernetes`` library loaded; None for plain HTTP."""
     if not str(configuration.host).startswith("https"):
         return None
     try:

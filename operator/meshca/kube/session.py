@@ -29,14 +29,16 @@ CONNECTIONS = 32
 CONNECT_SECONDS = 10.0
 # Below the API server's own idle limit, so that a request seldom meets a connection just closed.
 KEEPALIVE_SECONDS = 30.0
+AGENT = "meshca-operator"
 _HEADERS = {
-    "User-Agent": f"meshca-operator/{__version__}",
     # Compressing costs both sides more CPU than a cluster's network costs time.
     "Accept-Encoding": "identity",
 }
 
 
-def open_client(credentials: Credentials, *, connections: int = 0) -> aiohttp.ClientSession:
+def open_client(
+    credentials: Credentials, *, connections: int = 0, agent: str = AGENT
+) -> aiohttp.ClientSession:
     """Open an aiohttp session that authenticates by itself; ``connections`` 0 means no limit.
 
     The token is the file's at each request; a 401 makes it be read again and, if it changed, the
@@ -62,7 +64,7 @@ def open_client(credentials: Credentials, *, connections: int = 0) -> aiohttp.Cl
             ssl=credentials.tls if credentials.tls is not None else False,
             keepalive_timeout=KEEPALIVE_SECONDS,
         ),
-        headers=_HEADERS,
+        headers=_HEADERS | {"User-Agent": f"{agent}/{__version__}"},
         middlewares=(authenticate,),
         auto_decompress=False,
         trust_env=False,
@@ -72,12 +74,14 @@ def open_client(credentials: Credentials, *, connections: int = 0) -> aiohttp.Cl
 class Session:
     """``Transport`` over aiohttp; make it inside the running loop, close it with ``aclose``."""
 
-    def __init__(self, credentials: Credentials, *, connections: int = CONNECTIONS) -> None:
+    def __init__(
+        self, credentials: Credentials, *, connections: int = CONNECTIONS, agent: str = AGENT
+    ) -> None:
         self._server = credentials.server.rstrip("/")
         self._server_name = credentials.tls_server_name or None
         # Watches stay open for minutes: they must not use up the places of requests.
-        self._requests = open_client(credentials, connections=connections)
-        self._streams = open_client(credentials)
+        self._requests = open_client(credentials, connections=connections, agent=agent)
+        self._streams = open_client(credentials, agent=agent)
 
     async def request(
         self,
