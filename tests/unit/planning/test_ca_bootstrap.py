@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshca.api import names
+from meshca.pki import certificates
 from meshca.planning.authority import Authority, Unavailable
 from meshca.planning.ca import ImportedPair, Publication
 from tests.fakes import pki
@@ -163,14 +164,19 @@ def test_imported_secret_that_breaks_later_is_told_and_breaks_nothing() -> None:
     assert world.condition("Ready")[1:] == ("InvalidConfiguration", world.imported.problem)
 
 
-def test_imported_secret_that_was_replaced_asks_for_another_root_and_breaks_nothing() -> None:
+def test_imported_secret_that_was_replaced_is_a_rotation_like_any_other() -> None:
     world = imported()
     world.settle()
-    world.imported = ImportedPair("f" * 64, "spiffe://example.org", "")
+    first = world.roots[0]
+    second = pki.imported_root(pki.key("ECDSA 256", "imported 2"))
+    facts = certificates.facts(second)
+    world.imported, world.imported_root = ImportedPair(facts.fingerprint, facts.uris[0], ""), second
     plan = world.settle()
     assert isinstance(plan.authority, Authority)
-    assert plan.authority.root == world.roots[0].facts.fingerprint
-    assert world.condition("RotationInProgress")[:2] == ("False", "RotationBlocked")
+    assert plan.authority.root == facts.fingerprint
+    assert set(plan.authority.trusted) == {first.certificate, second}
+    assert world.roots[1].source == "Imported"
+    assert world.roots[1].status["crossCertificates"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ from tests.fakes.pki import NOW
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
+RETIRED = {
+    "activated_at": NOW - 9000 * HOUR,
+    "rotated_out_at": NOW - HOUR,
+    "prunable_after": NOW + 72 * HOUR,
+}
 INVALID = {"trustDomain": "example.org", "leaf": {"ttl": "5m"}}
 
 
@@ -77,15 +82,24 @@ def test_root_key_that_is_put_back_heals() -> None:
     assert world.condition("Ready")[:2] == ("True", "Initialised")
 
 
-def test_root_that_was_never_active_is_not_trusted_beside_one_that_is() -> None:
+def test_root_that_was_never_used_and_is_not_asked_for_is_never_trusted_and_discarded() -> None:
     world = bootstrapped()
     other = pki.make_root(pki.key("ECDSA 256", "prepared"), now=NOW + SECOND)
     world.root_secrets.append(key_secret(other, "meshca-root-default-0123456789"))
-    plan = world.settle()
-    assert world.done == ["RecordRoot"]
-    assert isinstance(plan.authority, Authority)
-    assert other not in plan.authority.trusted
-    assert plan.status["activeRoot"] != world.roots[1].meta.name
+    while world.step() is not None:
+        plan = world.plan()
+        assert isinstance(plan.authority, Authority)
+        assert other not in plan.authority.trusted
+    assert world.done == [
+        "RecordRoot",
+        "WriteRootStatus",
+        "GatherEvidence",
+        "MarkPruned",
+        "RemoveRootSecret",
+        "DeleteRoot",
+        "ReleaseRoot",
+    ]
+    assert (len(world.roots), len(world.root_secrets)) == (1, 1)
 
 
 def test_copy_of_a_root_secret_is_no_root_of_its_own() -> None:
@@ -103,9 +117,9 @@ def test_131_root_that_was_rotated_out_stays_trusted_and_is_never_chosen() -> No
     world = bootstrapped()
     old = pki.make_root(pki.key("ECDSA 256", "old"), now=NOW - 9000 * HOUR)
     world.root_secrets.insert(0, key_secret(old, "meshca-root-default-0123456789"))
-    world.settle()
+    world.step()
     recorded = next(root for root in world.roots if root.certificate == old)
-    world.change_root(recorded, activated_at=NOW - 9000 * HOUR, rotated_out_at=NOW - HOUR)
+    world.change_root(recorded, **RETIRED)
     plan = world.settle()
     assert isinstance(plan.authority, Authority)
     assert old in plan.authority.trusted
@@ -118,7 +132,7 @@ def test_131_root_that_was_rotated_out_stays_trusted_and_is_never_chosen() -> No
 
 def test_only_retired_roots_left_is_told_as_missing() -> None:
     world = bootstrapped()
-    world.change_root(world.roots[0], rotated_out_at=NOW)
+    world.change_root(world.roots[0], rotated_out_at=NOW, prunable_after=NOW + HOUR)
     world.status = world.status | {"activeRoot": "default-gone"}
     plan = world.plan()
     assert isinstance(plan.authority, Unavailable)
