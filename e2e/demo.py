@@ -1,7 +1,8 @@
 """``make demo``: the main job on a cluster of its own, shown step by step.
 
 Brings up the best cluster that this machine allows, installs the chart, makes a CA and two leaves from
-examples/, has OpenSSL judge them, and lets two workloads shake hands. ``KEEP=1`` leaves it running.
+examples/, has OpenSSL judge them, lets two workloads shake hands, and ends with a rotation of the root
+under live traffic. ``KEEP=1`` leaves it running.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from e2e import flavours, handshake, installation, workload
+from e2e.mesh import show as show_rotation
 
 if TYPE_CHECKING:
     from e2e.cluster import Cluster
@@ -83,6 +85,20 @@ def demonstrate(cluster: Cluster) -> None:
     step(f"TLS 1.3 with client certificates, {handshake.where(cluster)}")
     for line in handshake.run(cluster, NAMESPACE):
         _console.print(line)
+    rotate(cluster)
+
+
+def rotate(cluster: Cluster) -> None:
+    """Replace the root under live traffic, watched by whoever runs this."""
+    live = show_rotation.pair(cluster, NAMESPACE)
+    step(f"two Envoys, mutual TLS, a new connection for each request, {live.where}")
+    # What shook hands above is over; a certificate that nobody renews would be waited for.
+    show(cluster, "-n", NAMESPACE, "delete", "lcr", f"{handshake.CLIENT}-live")
+    show_rotation.crowd(cluster, NAMESPACE)
+    with live:
+        step("rotation: kubectl patch cac default --type=merge -p '" + show_rotation.PATCH + "'")
+        show_rotation.run(cluster, NAMESPACE, live, _console.print)
+    show(cluster, "get", "cac,caroot")
 
 
 def verify(cluster: Cluster, name: str) -> None:

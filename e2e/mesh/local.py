@@ -49,11 +49,6 @@ class LocalPair(Pair[LocalSide]):
         said = self._running[SERVER].wait_until
         said(lambda: any(text in line for line in self.complaints()), SECONDS)
 
-    def wait_forgotten(self, root: str) -> None:
-        """Return once no volume holds a root (PEM) any more."""
-        for side in self.sides:
-            side.roots.wait(lambda files: root.strip().encode() not in files["ca.crt"])
-
     def _start(self, stack: ExitStack) -> None:
         self._running: dict[str, Process] = {}
         directory = processes.run_directory("mesh")

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from urllib.parse import urlencode
+
+from cryptography import x509
 
 from e2e import workload
 from e2e.client import path_of
@@ -50,6 +53,8 @@ class Pair(ABC, Generic[S]):
     ``authority`` is a Ready CAConfiguration; the namespace exists.
     """
 
+    where: str
+    """Says to a person where the two run."""
     client: S
     server: S
 
@@ -111,6 +116,17 @@ class Pair(ABC, Generic[S]):
         last = (self.serial(CLIENT), self.serial(SERVER))
         stream.wait_meeting(lambda seen: (seen.client, seen.server) == last, timeout)
 
+    def wait_trust(self, root: str, timeout: float = SECONDS) -> None:
+        """Return once both Envoys trust this root (PEM) and no other; asks them again and again; seconds."""
+        wanted = {f"{x509.load_pem_x509_certificate(root.encode()).serial_number:x}"}
+        deadline = time.monotonic() + timeout
+        while any(self._trusted(side) != wanted for side in self.sides):
+            if time.monotonic() > deadline:
+                found = {side.name: self._trusted(side) for side in self.sides}
+                raise TimeoutError(f"after {timeout:g} s they trust {found}, not {wanted} alone")
+            # An Envoy tells nobody that it has taken up other roots, so there is nothing to watch.
+            time.sleep(0.1)
+
     def complaints(self) -> list[str]:
         """Return what the server side's Envoy said of handshakes that failed, each reason once.
 
@@ -149,6 +165,11 @@ class Pair(ABC, Generic[S]):
             return self.ask(side, "/ready")[0] == 200
         except OSError:
             return False
+
+    def _trusted(self, side: Side) -> set[str]:
+        """Return the serial numbers of the roots that the Envoy of a side trusts now."""
+        found = json.loads(self.ask(side, "/certs")[1])["certificates"]
+        return {plain(entry["serial_number"]) for context in found for entry in context.get("ca_cert", ())}
 
     def _counters(self, side: Side, scope: str) -> dict[str, int]:
         """Return the TLS counters of a side that are not 0, by the last parts of their names."""

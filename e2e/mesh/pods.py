@@ -7,7 +7,6 @@ run would cost more than it shows.
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
@@ -36,23 +35,6 @@ class PodPair(Pair[Side]):
 
     where = "between two Pods"
     cluster: NodeCluster
-
-    def wait_trust(self, roots: int, timeout: float) -> None:
-        """Return once both Envoys trust that many roots; asks again and again, there is nothing to watch."""
-        deadline = time.monotonic() + timeout
-        while any(self._trusted(side) != roots for side in self.sides):
-            if time.monotonic() > deadline:
-                counts = {side.name: self._trusted(side) for side in self.sides}
-                raise TimeoutError(f"not {roots} roots after {timeout:g} s but {counts}")
-            time.sleep(0.2)
-
-    def _trusted(self, side: Side) -> int:
-        """Return how many roots the Envoy of a side trusts now."""
-        return len({entry["serial_number"] for entry in self._certificates(side)})
-
-    def _certificates(self, side: Side) -> list[JSON]:
-        found = json.loads(self.ask(side, "/certs")[1])["certificates"]
-        return [entry for context in found for entry in context.get("ca_cert", ())]
 
     def _start(self, stack: ExitStack) -> None:
         serve = proxy.server((ANY, PORT), (ANY, ADMIN), FILES, self.identity(CLIENT))

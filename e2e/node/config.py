@@ -97,7 +97,7 @@ def kubelet(where: Layout) -> dict[str, Any]:
         "clusterDomain": "cluster.local",
         "clusterDNS": [layout.DNS_ADDRESS],
         "volumePluginDir": "/var/lib/kubelet/volumeplugins",
-        "syncFrequency": "10s",
+        "syncFrequency": "3s",
         "configMapAndSecretChangeDetectionStrategy": "Watch",
         "evictionHard": {"memory.available": "100Mi", "nodefs.available": "2%", "imagefs.available": "2%"},
         "enforceNodeAllocatable": ["pods"],
