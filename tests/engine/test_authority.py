@@ -291,7 +291,7 @@ async def test_imported_root_that_is_refused_says_why_and_heals(
         await cluster.until_said("Issued")
 
 
-async def test_imported_secret_replaced_or_deleted_later_breaks_nothing() -> None:
+async def test_imported_secret_replaced_in_place_rotates_to_a_root_of_the_same_name() -> None:
     cluster = Cluster()
     cluster.policy()
     import_secret(cluster, import_root(not_after=FAR))
@@ -302,9 +302,11 @@ async def test_imported_secret_replaced_or_deleted_later_breaks_nothing() -> Non
         before = root_of(cluster)
         other = pki.key("ECDSA 256", "imported later")
         import_secret(cluster, pki.imported_root(other, not_before=START, not_after=FAR), other)
-        await cluster.until(lambda: cluster.condition("RotationInProgress")[1] != "None", 5)
+        await cluster.until(lambda: cluster.condition("RotationInProgress")[1] == "Completed", 20)
+        after = (cluster.server.find(names.CA_CONFIGURATION, "default") or {})["status"]["activeRoot"]
+        assert after != before
         break_glass(cluster, "mine")
         await cluster.until(lambda: cluster.condition()[1] == "InvalidConfiguration", 5)
         cluster.leaf()
         await cluster.until_said("Issued")
-        assert cluster.status()["root"] == before
+        assert cluster.status()["root"] == after

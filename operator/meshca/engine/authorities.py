@@ -48,12 +48,13 @@ class Board:
     digest: str = ""
     """The bundle that all this is about."""
     read_back: bool = False
-    """Whether every place was listed consistently and holds it."""
+    """Whether every place was listed consistently since the last one was written; ``behind`` names those
+    that did not hold it then."""
 
     def note(self, place: str, refusal: str | None) -> bool:
         """Record one place (None = it holds the bundle) and return whether that changed anything."""
         before = (place in self.current, self.refused.get(place))
-        self.read_back = self.read_back and refusal is None
+        self.read_back = self.read_back and refusal is None and place not in self.behind
         self.behind.discard(place)
         if refusal is None:
             self.refused.pop(place, None)

@@ -18,6 +18,7 @@ from meshca.engine.authorities import BundleWish
 from meshca.engine.castate import read_roots, rival, unreadable_roots
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
+from meshca.engine.repeats import Repeats
 from meshca.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -80,6 +81,7 @@ class ConfigurationReconciler:
         self._executor = executor
         self._lookout = lookout
         self._cross_problems: dict[str, dict[tuple[str, str], str]] = {}
+        self._repeats = Repeats()
         self._clock = clock
         self._skew = skew
         self._telemetry = telemetry
@@ -119,8 +121,12 @@ class ConfigurationReconciler:
 
     async def _take(self, plan: CAPlan, body: JSON) -> tuple[Evidence, ...]:
         """Carry out a step; returns what was found out about who needs a root."""
-        meta = Meta.of(body)
-        match plan.step:
+        meta, step = Meta.of(body), plan.step
+        assert step is not None
+        futile = self._repeats.problem(meta.name, step, self._clock.monotonic())
+        if futile:
+            raise RefusedError(futile)
+        match step:
             case RecordPhase():
                 await self._write_status(body, plan)
             case ReadBack():
@@ -129,6 +135,7 @@ class ConfigurationReconciler:
                 return (await self._lookout.evidence(meta.name, root),)
             case _:
                 await self._executor.execute(plan, body)
+        self._repeats.note(meta.name, step, self._clock.monotonic())
         return ()
 
     def _cannot_cross(self, name: str, plan: CAPlan, why: str) -> bool:

@@ -105,21 +105,29 @@ class Lookout:
         wish, board = self._authorities.bundles[configuration], self._authorities.board(configuration)
         wanted = hashlib.sha256(wish.pem.encode()).hexdigest()
         held = await self._held(wish)
-        board.read_back = True
         for place in self._places(wish):
             if held.get(place) != wanted and place not in board.refused:
                 board.expect(place)
                 self._queue.add(bundle_key(place, configuration), Urgency.CONTROL)
+        # Looked at is enough here: how long a place that lacks it may hold things up is planned.
+        board.read_back = True
 
     async def _held(self, wish: BundleWish) -> dict[str, str]:
         """Return the digest of the text that each place holds; "" is the ClusterTrustBundle."""
         found = await self._cluster.list(names.CONFIG_MAP, field_selector=f"metadata.name={wish.name}")
-        held = {str(item["metadata"].get("namespace", "")): bundle_view(item).digest for item in found}
         if self._wants_cluster_bundle(wish):
             name = names.cluster_trust_bundle(wish.configuration)
-            for item in await self._cluster.list(names.CLUSTER_TRUST_BUNDLE):
-                if item["metadata"]["name"] == name:
-                    held[""] = bundle_view(item).digest
+            found += [
+                item
+                for item in await self._cluster.list(names.CLUSTER_TRUST_BUNDLE)
+                if item["metadata"]["name"] == name
+            ]
+        held = {}
+        for item in found:
+            place, view = str(item["metadata"].get("namespace", "")), bundle_view(item)
+            held[place] = view.digest
+            # A watch that is behind must not make the publisher believe that nothing is to be done.
+            self._store.bundles[place, item["metadata"]["name"]] = view
         return held
 
     def _places(self, wish: BundleWish) -> list[str]:

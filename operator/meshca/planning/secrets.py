@@ -106,11 +106,13 @@ def _crosses(body: Mapping[str, Any], certificate: x509.Certificate | None) -> t
     except InvalidError:
         # Made anew, because what cannot be read serves nobody.
         return ()
+    itself = {certificates.subject_key_id_of(certificate), b""}
     return tuple(
         item
         for item in found
         if item.subject == certificate.subject
-        and item.issuer != certificate.subject
+        # By key, because imported roots may share a name.
+        and certificates.authority_key_id_of(item) not in itself
         and item.public_key() == certificate.public_key()
     )
 

@@ -1,0 +1,66 @@
+"""Notices a step that is carried out over and over and changes nothing.
+
+Decides when to stop trying for a while, so that a plan and an API server that disagree about what was
+written (a field that is pruned, a webhook that undoes it) cost a few writes a minute and not all there
+are. Never decides what the step should have been.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from dataclasses import fields
+from typing import TYPE_CHECKING, Final
+
+from meshca.planning.ca import KeySecret, Root
+from meshca.planning.steps import GatherEvidence, ReadBack
+
+if TYPE_CHECKING:
+    from meshca.planning.steps import Step
+
+MOST: Final = 5
+WITHIN: Final = 60.0
+"""Seconds within which the same step may be carried out so often."""
+_READS: Final = (GatherEvidence, ReadBack)
+
+
+class Repeats:
+    """The steps that were carried out for each configuration within the last minute."""
+
+    def __init__(self) -> None:
+        self._done: dict[str, deque[tuple[float, str]]] = {}
+
+    def note(self, configuration: str, step: Step, now: float) -> None:
+        """Remember that a step was carried out (seconds, monotonic)."""
+        if not isinstance(step, _READS):
+            self._done.setdefault(configuration, deque()).append((now, _what(step)))
+
+    def problem(self, configuration: str, step: Step, now: float) -> str:
+        """Say that a step has had no effect, or "" when it may be carried out."""
+        done = self._done.get(configuration, deque())
+        while done and done[0][0] <= now - WITHIN:
+            done.popleft()
+        if not done:
+            self._done.pop(configuration, None)
+            return ""
+        wanted = _what(step)
+        count = sum(what == wanted for _, what in done)
+        if count < MOST:
+            return ""
+        return (
+            f"{type(step).__name__} was carried out {count} times within a minute and is still due:"
+            " somebody undoes what the operator writes, or the API server does not keep it"
+        )
+
+
+def _what(step: Step) -> str:
+    """Return what a step is about, without the versions of the objects it was decided on."""
+    return f"{type(step).__name__}:" + "|".join(_text(getattr(step, item.name)) for item in fields(step))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, Root | KeySecret):
+        return value.meta.name
+    if isinstance(value, tuple):
+        return ",".join(map(_text, value))
+    return json.dumps(value, sort_keys=True) if isinstance(value, dict) else str(value)
