@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
 
 import typer
 
@@ -180,10 +180,14 @@ def inspect_command(
     _run(context, work)
 
 
+def _stdin() -> TextIO:
+    return sys.stdin
+
+
 def _text(source: str) -> str:
     try:
         if source == "-":
-            return sys.stdin.read(chains.LIMIT_BYTES)
+            return _stdin().read(chains.LIMIT_BYTES)
         with Path(source).open(encoding="utf-8", errors="replace") as file:
             return file.read(chains.LIMIT_BYTES)
     except OSError as error:

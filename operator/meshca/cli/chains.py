@@ -7,7 +7,6 @@ out, whatever it is read from.
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -138,10 +137,7 @@ async def fetch(gateway: Gateway, kind: str, namespace: str, name: str) -> dict[
 
 
 def _decoded(value: str) -> str:
-    try:
-        return base64.b64decode(value).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return ""
+    return base64.b64decode(value).decode("utf-8", "replace")
 
 
 def show(screen: Screen, texts: dict[str, str], now: datetime) -> None:
