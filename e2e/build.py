@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from e2e import binaries, cache, image, tools
+from e2e import binaries, cache, envoy, gnutls, image, tools
 from e2e.errors import CannotRunError, HarnessError
 from e2e.node import tools as node
 
@@ -19,6 +19,8 @@ def main() -> int:
     for name, build in (
         ("Kubernetes", binaries.assets),
         ("Helm 3", tools.helm3),
+        ("Envoy", envoy.install),
+        ("GnuTLS", gnutls.certtool),
         ("node tools", node.check),
         ("node packages", node.debs),
         ("pause image", node.pause),
