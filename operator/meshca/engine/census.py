@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from meshca.planning.ca import Misnamed
     from meshca.planning.leaf import SecretView
     from meshca.planning.views import LeafView
 
@@ -25,7 +26,14 @@ REASON_LENGTH: Final = 120
 WAITS_FOR_HOLDER: Final = "waits for its holder"
 
 
-def take_census(left: Iterable[LeafView], now: datetime, *, unread: int, behind: int) -> Census:
+def take_census(
+    left: Iterable[LeafView],
+    now: datetime,
+    *,
+    unread: int,
+    behind: int,
+    misnamed: Misnamed | None = None,
+) -> Census:
     """Count those that live among the leaves that need another root than the active one."""
     by_root: dict[str, int] = {}
     found: list[tuple[datetime, LeafView]] = []
@@ -41,6 +49,7 @@ def take_census(left: Iterable[LeafView], now: datetime, *, unread: int, behind:
         automatic=sum(view.spec.automatic for _, view in found),
         manual_end=max((end for end, view in found if not view.spec.automatic), default=None),
         bundles_behind=behind,
+        misnamed=misnamed,
     )
 
 

@@ -16,6 +16,7 @@ from meshca.engine.work import Key, Urgency
 from meshca.planning.authority import Authority
 from meshca.planning.leaf import RENEW, awaits_turn, is_urgent
 from meshca.planning.moves import rank
+from meshca.planning.naming import NameRule
 from meshca.planning.secrets import secret_view
 from meshca.planning.views import Meta, labels_of, leaf_view
 
@@ -68,6 +69,7 @@ class Intake:
         self._timers = timers
         self._clock = clock
         store.leaves.on_root = self._root_changed
+        store.leaves.on_names = self.moved
         self.relisted = asyncio.Event()
         """Set when leaves are being listed again: deletions may have been missed before."""
 
@@ -211,6 +213,10 @@ class Intake:
     def authority_changed(self, configuration: str) -> None:
         """Queue the leaves of a configuration that wait for a certificate, a renewal or a new root."""
         authority, now = self._authorities.get(configuration), self._clock.now()
+        if isinstance(authority, Authority) and self._store.leaves.expect_names(
+            configuration, NameRule.of(authority)
+        ):
+            self.moved(configuration)
         for view in self._store.leaves.of_configuration(configuration):
             secret = self._store.secrets.get((view.meta.namespace, view.spec.secret_name))
             if awaits_turn(view, secret, authority, now):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from meshca.engine.census import bundles_behind, take_census
+from meshca.engine.misnamed import MisnamedLeaves
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from meshca.planning.ca import Census
     from meshca.planning.leaf import SecretView
+    from meshca.planning.naming import NameRule
     from meshca.planning.views import LeafView
 
 Name = tuple[str, str]
@@ -79,12 +81,15 @@ class Index(Generic[K]):
 class Leaves:
     """Leaf views, by key, by configuration, by Secret, by account and by the root they need.
 
-    ``on_root(configuration, root)`` is called when the leaves that need a root have become others.
+    ``on_root(configuration, root)`` is called when the leaves that need a root have become others,
+    ``on_names(configuration)`` when those with a name that is no longer given have.
     """
 
     def __init__(self, secrets: Mapping[Name, SecretView]) -> None:
         self._secrets = secrets
         self.on_root: Callable[[str, str], None] | None = None
+        self.on_names: Callable[[str], None] | None = None
+        self._misnamed = MisnamedLeaves()
         self._by_root: dict[str, Index[str]] = {}
         self._needs: dict[Name, tuple[str, str]] = {}
         self._views: dict[Name, LeafView] = {}
@@ -109,6 +114,7 @@ class Leaves:
         if known is None or known.spec != view.spec:
             if known is not None:
                 self._unlist(known)
+                self._forget_name(known)
             namespace, spec = view.meta.namespace, view.spec
             self._by_configuration.add(spec.configuration, view.key)
             self._by_account.add((namespace, spec.service_account), view.key)
@@ -116,6 +122,9 @@ class Leaves:
                 self._by_secret.add((namespace, spec.secret_name), view.key)
         self._views[view.key] = view
         self._count(view.key, self._need(view))
+        same = known is not None and known.issued is view.issued and known.meta.deleting == view.meta.deleting
+        if not same and self._misnamed.look(view):
+            self._tell_names(view)
 
     def remove(self, key: Name) -> LeafView | None:
         """Forget a view and return it."""
@@ -123,7 +132,20 @@ class Leaves:
         if view is not None:
             self._unlist(view)
             self._count(key, None)
+            self._forget_name(view)
         return view
+
+    def expect_names(self, configuration: str, rule: NameRule) -> bool:
+        """Take in by which rule a configuration gives names now, and return whether it is another one."""
+        return self._misnamed.expect(configuration, rule, self.of_configuration(configuration))
+
+    def _forget_name(self, view: LeafView) -> None:
+        if self._misnamed.forget(view):
+            self._tell_names(view)
+
+    def _tell_names(self, view: LeafView) -> None:
+        if self.on_names is not None:
+            self.on_names(view.spec.configuration)
 
     def _unlist(self, view: LeafView) -> None:
         namespace, spec = view.meta.namespace, view.spec
@@ -169,7 +191,9 @@ class Leaves:
         """
         left = self.needing_others(configuration, root)
         behind = bundles_behind(self.of_configuration(configuration), self._secrets, bundle, now)
-        return take_census(left, now, unread=self.unread(configuration), behind=behind)
+        unread = self.unread(configuration)
+        misnamed = None if unread else self._misnamed.count(configuration, self._views, now)
+        return take_census(left, now, unread=unread, behind=behind, misnamed=misnamed)
 
     def needing_others(self, configuration: str, root: str) -> Iterator[LeafView]:
         """Yield the leaves whose chain was read and leads to another root than this one (fingerprint)."""

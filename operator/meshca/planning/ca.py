@@ -145,6 +145,18 @@ class Straggler:
 
 
 @dataclass(frozen=True, slots=True)
+class Misnamed:
+    """Live leaves with another SPIFFE ID than the configuration gives now.
+
+    ``names`` are up to 10 of them (namespace/name), ``first_end`` is when the first of all expires (UTC).
+    """
+
+    count: int = 0
+    names: tuple[str, ...] = ()
+    first_end: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Census:
     """Live leaves that need another root than the active one, as the watch store knows them.
 
@@ -152,6 +164,7 @@ class Census:
     nobody has looked at yet; ``stragglers`` are up to 10 of them, the first to expire first.
     ``manual_end`` is when the last of those expires that only their holders can renew.
     ``bundles_behind`` counts managed Secrets whose bundle lacks a root, in a rotation that needs it there.
+    ``misnamed`` is about all live leaves; None while nobody knows.
     """
 
     by_root: Mapping[str, int] = field(default_factory=dict)
@@ -160,6 +173,7 @@ class Census:
     automatic: int = 0
     manual_end: datetime | None = None
     bundles_behind: int = 0
+    misnamed: Misnamed | None = None
 
     @property
     def left(self) -> int:

@@ -66,6 +66,12 @@ def next_expiry_change(situation: Situation) -> datetime | None:
     return warning if warning > situation.snapshot.now else root.facts.not_after
 
 
+def next_misnamed_end(situation: Situation) -> datetime | None:
+    """Return when the first leaf expires that carries a name which is no longer given (UTC)."""
+    misnamed = situation.snapshot.census.misnamed
+    return misnamed.first_end if misnamed is not None else None
+
+
 def _conditions(situation: Situation, phase: RotationPhase | None) -> tuple[Condition, ...]:
     snapshot = situation.snapshot
     conditions = observed(snapshot.status)
@@ -186,7 +192,33 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
         listed = "; ".join(f"{name}: {why}" for name, why in refused[:MOST_LISTED])
         more = f" and {len(refused) - MOST_LISTED} more" if len(refused) > MOST_LISTED else ""
         return True, Reason.NAMESPACES_NOT_WRITABLE, f"the trust bundle cannot be written to {listed}{more}"
-    return False, Reason.AS_EXPECTED, "everything is as expected"
+    return _misnamed(situation, before) or (False, Reason.AS_EXPECTED, "everything is as expected")
+
+
+def _misnamed(situation: Situation, before: Condition | None) -> tuple[bool, str, str] | None:
+    """Say which leaves carry a name that is no longer given, or None."""
+    misnamed = situation.snapshot.census.misnamed
+    if misnamed is None:
+        # After a start nobody has read the chains yet: no reason to write anything.
+        said = before is not None and before.reason == Reason.IDENTITY_TEMPLATE_CHANGED
+        return (True, before.reason, before.message) if before is not None and said else None
+    if not misnamed.count:
+        return None
+    others = " and others" if misnamed.count > len(misnamed.names) else ""
+    message = (
+        "live leaves whose SPIFFE ID spec.identity.pathTemplate and spec.clusterName no longer give:"
+        f" {_about(misnamed.count)} ({', '.join(misnamed.names)}{others}); each gets its new name at its"
+        " renewal, where a CSR that asks for the old URI is refused: its holder must make a new request"
+    )
+    return True, Reason.IDENTITY_TEMPLATE_CHANGED, message
+
+
+def _about(number: int) -> str:
+    """Return a count in words that do not change with every single leaf of very many."""
+    if number <= MOST_LISTED:
+        return str(number)
+    step = 10 ** max(len(str(number)) - 2, 0)
+    return str(number) if step == 1 else f"at least {number // step * step}"
 
 
 def _bundle(situation: Situation) -> JSON:

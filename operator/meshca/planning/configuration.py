@@ -400,7 +400,7 @@ def _authority(situation: Situation) -> Authority | Unavailable:
 def _due(situation: Situation) -> datetime | None:
     """Return when something changes by itself: renewals, expiry warnings, phases, prunes, the policy."""
     now, desired = situation.snapshot.now, situation.settled
-    moments = [castatus.next_expiry_change(situation)]
+    moments = [castatus.next_expiry_change(situation), castatus.next_misnamed_end(situation)]
     if desired is not None and not situation.stopped:
         for root in (situation.root, situation.target):
             signer = signers.best(situation.snapshot, root)

@@ -15,7 +15,7 @@ from meshca.pki.names import dns_name, ip_allowed, parse_address
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from meshca.pki.identity import SPIFFEID
+    from meshca.pki.identity import SPIFFEID, PathTemplate, TrustDomain
     from meshca.pki.names import IPAddress
     from meshca.planning.authority import Authority
 
@@ -36,6 +36,32 @@ class Granted:
     spiffe_id: SPIFFEID
     dns_names: tuple[str, ...]
     ip_addresses: tuple[IPAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NameRule:
+    """All that an account's SPIFFE ID depends on besides the account."""
+
+    trust_domain: TrustDomain
+    cluster_name: str
+    template: PathTemplate
+
+    @classmethod
+    def of(cls, authority: Authority) -> NameRule:
+        """Return the rule by which a configuration gives names now."""
+        return cls(authority.trust_domain, authority.cluster_name, authority.naming.template)
+
+    def gives(self, namespace: str, account: str) -> str:
+        """Return the URI that an account gets, or "" where the rule makes no SPIFFE ID of it."""
+        try:
+            return self.template.render(
+                self.trust_domain,
+                namespace=namespace,
+                service_account=account,
+                cluster_name=self.cluster_name,
+            ).uri
+        except InvalidError:
+            return ""
 
 
 def grant(authority: Authority, *, namespace: str, account: str, wish: Wish) -> Granted:
