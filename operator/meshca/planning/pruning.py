@@ -170,7 +170,7 @@ def _first_end(found: Situation) -> datetime | None:
 def _why(found: Situation, root: Root) -> str:
     if root is found.target:
         return ""
-    if root.prune_now and root.prune_now == root.facts.fingerprint:
+    if _is_forced(root):
         return FORCED
     if root.meta.deleting:
         return ASKED
@@ -182,12 +182,19 @@ def _why(found: Situation, root: Root) -> str:
     return DUE if due else ""
 
 
+def _is_forced(root: Root) -> bool:
+    return bool(root.prune_now) and root.prune_now == root.facts.fingerprint
+
+
 def _kept_alive(found: Situation, root: Root) -> str:
     """Say which trusted root keeps a root trusted by having signed it, or ""."""
     name, now = root.key_secret, found.snapshot.now
     secret = next((item for item in found.snapshot.root_secrets if item.meta.name == name), None)
     for other in found.trusted:
         if other is root or secret is None or other.facts.not_after <= now:
+            continue
+        if other not in (found.root, found.target) and _is_forced(other):
+            # It goes, too: two roots that signed each other would hold each other for ever.
             continue
         if rotation.is_crossed(secret, other):
             signer = other.meta.name

@@ -85,9 +85,10 @@ def _nothing(found: Situation) -> str:
 
 
 def _completed(found: Situation) -> str:
-    left = found.snapshot.census.left
     told = rotation.recorded(found)
-    if told.get("stragglers") or left:
+    over = told.get("phase") == RotationPhase.COMPLETE
+    # Stragglers that the status names are from before the last leaf moved, until it says Complete.
+    if told.get("stragglers") if over else found.snapshot.census.left:
         return (
             f"root {found.active_name!r} is active; the deadline passed with leaves that have not moved: see"
             " status.rotation.stragglers"
