@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from meshca.api import names
 from meshca.cli.screen import moment
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 LIMIT_BYTES: Final = 1024 * 1024
 MOST: Final = 32
+_SHORT: Final = {NameOID.SERIAL_NUMBER: "serialNumber"}
 _BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----.*?-----END \1-----", re.DOTALL)
 SOURCES: Final = "a PEM file, - for standard input, secret/NAMESPACE/NAME or lcr/NAMESPACE/NAME"
 
@@ -71,7 +73,7 @@ def _pairs(
         yield "cannot be read", one
         return
     found = facts(one)
-    yield "subject", found.subject or "(empty)"
+    yield "subject", one.subject.rfc4514_string(_SHORT) or "(empty)"
     for uri in found.uris:
         yield "SPIFFE ID" if uri.startswith("spiffe://") else "URI", uri
     names_extension = extension(one, x509.SubjectAlternativeName)
@@ -87,7 +89,7 @@ def _pairs(
         yield "CA", "yes" if found.path_length is None else f"yes, path length {found.path_length}"
     else:
         yield "CA", "no"
-    yield "issuer", one.issuer.rfc4514_string()
+    yield "issuer", one.issuer.rfc4514_string(_SHORT)
     yield "fingerprint", found.fingerprint
     yield "issued by", _issuer(one, following)
 

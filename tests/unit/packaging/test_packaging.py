@@ -102,3 +102,32 @@ def test_the_wheel_installs_in_a_fresh_environment_and_answers(wheel: Path, tmp_
         timeout=60,
     )
     assert answer.stdout == f"meshca-operator {__version__}\n"
+    for program in ("meshca", "kubectl-meshca"):
+        said = subprocess.run(
+            [f"{home}/bin/{program}", "--version"],
+            cwd=tmp_path,
+            env={},
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=60,
+        )
+        assert said.stdout == f"meshca {__version__}\n"
+
+
+def test_without_the_extra_the_command_line_says_how_to_install_it(wheel: Path, tmp_path: Path) -> None:
+    """The wheel alone, with no dependency at all, still answers in one sentence."""
+    code = (
+        f"import sys; sys.path.insert(0, {str(wheel)!r}); sys.modules['typer'] = None;"
+        "from meshca.cli import main; sys.exit(main())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "meshca: the command line is not installed: run pip install 'meshca[cli]'\n"
