@@ -137,10 +137,20 @@ def chain_of(found: Situation, root: Root, signer: KeySecret) -> str:
 
 
 def useful_crosses(found: Situation, root: Root, secret: KeySecret) -> tuple[x509.Certificate, ...]:
-    """Return the cross-certificates that have not expired and whose root is still trusted."""
-    keys = {item.facts.subject_key_id for item in found.trusted if item is not root}
-    live = (item for item in secret.cross if item.not_valid_after_utc > found.snapshot.now)
-    return tuple(item for item in live if signed_by(item) in keys)
+    """Return the cross-certificates that have not expired and whose root is still trusted.
+
+    By the root that was active last first: of several, OpenSSL, GnuTLS and Envoy follow only the first.
+    """
+    place = {item.facts.subject_key_id: item for item in found.trusted if item is not root}
+    live = [item for item in secret.cross if item.not_valid_after_utc > found.snapshot.now]
+    useful = [(place[signed_by(item)], item) for item in live if signed_by(item) in place]
+    useful.sort(key=lambda pair: _last_use(found, pair[0]), reverse=True)
+    return tuple(item for _, item in useful)
+
+
+def _last_use(found: Situation, root: Root) -> tuple[bool, float, str]:
+    used = root.activated_at.timestamp() if root.activated_at else 0.0
+    return (root is found.root, used, root.meta.name)
 
 
 def is_prepared(found: Situation) -> bool:
