@@ -87,6 +87,7 @@ class World:
     cross_problems: dict[tuple[str, str], str] = field(default_factory=dict)
     delete_keys: bool = False
     held: bool = False
+    clocks_differ: bool = False
     read_back: str = ""
     published: str = ""
     versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1000))
@@ -119,6 +120,7 @@ class World:
             cross_problems=self.cross_problems,
             delete_keys=self.delete_keys,
             held=self.held,
+            clocks_differ=self.clocks_differ,
         )
         check(found)
         return found
@@ -152,6 +154,23 @@ class World:
                 self.evidence = ()
                 return plan
         raise AssertionError(f"does not converge: {self.done}")
+
+    def ask(self, trigger: str, **rotation: Any) -> None:
+        """Change ``spec.rotation``, as a person who wants another root does."""
+        self.spec = self.spec | {"rotation": {"trigger": trigger} | rotation}
+        self.generation += 1
+
+    @property
+    def active(self) -> Root:
+        """Return the root that the status names."""
+        return next(root for root in self.roots if root.meta.name == self.status["activeRoot"])
+
+    @property
+    def active_name(self) -> str:
+        return self.active.meta.name
+
+    def root(self, name: str) -> Root:
+        return next(root for root in self.roots if root.meta.name == name)
 
     def condition(self, kind: str) -> tuple[str, str, str]:
         """Return status, reason and message of a condition as the present plan wants it."""

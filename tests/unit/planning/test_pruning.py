@@ -1,0 +1,413 @@
+"""When a root leaves: by time and evidence, by request, by force; what it is kept for; keys that go."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from meshca.planning import pruning
+from meshca.planning.assess import assess
+from meshca.planning.authority import Authority
+from meshca.planning.ca import Census, Evidence, Root, Straggler
+from tests.fakes.caworld import World, bootstrapped
+from tests.fakes.pki import NOW
+
+HOUR = timedelta(hours=1)
+MINUTE = timedelta(minutes=1)
+SECOND = timedelta(seconds=1)
+KEPT = 72 * HOUR + 10 * MINUTE
+GOING = [
+    "MarkPruned",
+    "RemoveSigner",
+    "RemoveRootSecret",
+    "DeleteRoot",
+    "ReleaseRoot",
+]
+
+
+def rotated(**spec: Any) -> tuple[World, Root]:
+    """Return a world after a rotation, with the root that was rotated out."""
+    world = bootstrapped()
+    world.spec = world.spec | spec
+    world.settle()
+    world.ask("one")
+    world.settle()
+    world.done.clear()
+    return world, world.roots[0]
+
+
+def names_of(world: World) -> list[str]:
+    return [root.meta.name for root in world.roots]
+
+
+def ask_deletion(world: World, root: Root) -> None:
+    world.change_root(root, meta=replace(root.meta, deleting=True))
+
+
+def message_of(world: World, root: Root) -> str:
+    conditions = world.root(root.meta.name).status["conditions"]
+    return str(conditions[0]["message"])
+
+
+@pytest.mark.parametrize(
+    ("after", "stays"),
+    [(timedelta(0), True), (72 * HOUR, True), (KEPT - SECOND, True), (KEPT, False), (900 * HOUR, False)],
+)
+def test_130_retired_root_goes_when_no_leaf_can_need_it_and_not_before(after: timedelta, stays: bool) -> None:
+    world, old = rotated()
+    assert world.plan().due == NOW + KEPT
+    world.now = NOW + after
+    plan = world.settle()
+    assert (old.meta.name in names_of(world)) is stays
+    assert (old.certificate in plan.bundle.roots) is stays
+    assert world.active_name == names_of(world)[-1]
+    if not stays:
+        assert [step for step in world.done if step in GOING] == GOING
+        assert (len(world.root_secrets), len(world.signer_secrets)) == (1, 1)
+
+
+def test_bundle_is_without_the_root_as_soon_as_its_end_is_decided_and_its_key_goes_after() -> None:
+    world, old = rotated()
+    world.now = NOW + KEPT
+    while "MarkPruned" not in world.done:
+        assert old.certificate in world.plan().bundle.roots
+        world.step()
+    assert old.certificate not in world.plan().bundle.roots
+    assert len(world.root_secrets) == 2
+    world.settle()
+    authority = world.plan().authority
+    assert isinstance(authority, Authority)
+    # Nobody trusts the issuer of the cross-certificate any more.
+    assert authority.chain.count("BEGIN") == 1
+    assert "crossCertificates" not in world.active.status
+    assert [secret.cross for secret in world.root_secrets] == [()]
+
+
+@pytest.mark.parametrize("count", range(len(GOING)))
+def test_212_prune_that_was_interrupted_is_finished(count: int) -> None:
+    world, old = rotated()
+    world.now = NOW + KEPT
+    while "MarkPruned" not in world.done:
+        world.step()
+    for _ in range(count):
+        world.step()
+    pruned_status = [root.status for root in world.roots if root.pruned]
+    world.status = {}
+    world.settle()
+    assert pruned_status or count
+    assert names_of(world) == [world.active_name]
+    assert old.meta.name not in names_of(world)
+    assert (len(world.root_secrets), len(world.signer_secrets)) == (1, 1)
+
+
+def test_131_active_root_and_one_without_a_time_are_never_pruned() -> None:
+    world, old = rotated()
+    world.change_root(old, rotated_out_at=NOW, prunable_after=NOW + KEPT)
+    world.now = NOW + 8000 * HOUR
+    found = assess(world.snapshot())
+    unknown = replace(old, prunable_after=None)
+    assert pruning.removal(found, unknown) is None
+    assert pruning.kept_until(unknown) == "kept"
+    assert found.root is not None
+    assert pruning.removal(found, found.root) is None
+
+
+def test_leaf_that_needs_the_root_keeps_it_whatever_the_time_and_is_named() -> None:
+    world, old = rotated()
+    world.now = NOW + KEPT
+    needy = tuple(f"shop/leaf-{n}" for n in range(12))
+    world.needed = {old.facts.fingerprint: needy}
+    for _ in range(40):
+        if world.step() is None:
+            break
+    message = message_of(world, old)
+    assert "shop/leaf-0" in message
+    assert "shop/leaf-9 and 2 more" in message
+    assert old.certificate in world.plan().bundle.roots
+    world.needed, world.evidence = {}, ()
+    world.settle()
+    assert old.meta.name not in names_of(world)
+
+
+def test_evidence_says_when_to_look_again() -> None:
+    world, old = rotated()
+    world.now = NOW + KEPT
+    ends = world.now + 3 * HOUR
+    world.evidence = (Evidence(old.facts.fingerprint, ("shop/leaf",), 1, ends),)
+    assert world.plan().due == ends
+
+
+def test_watch_that_knows_of_a_leaf_saves_the_question() -> None:
+    world, old = rotated()
+    world.now = NOW + KEPT
+    straggler = Straggler("shop/leaf", world.now + HOUR, automatic=False)
+    world.census = Census(by_root={old.facts.fingerprint: 1}, stragglers=(straggler,))
+    plan = world.settle()
+    assert "GatherEvidence" not in world.done
+    assert "1 leaves need it, the first to expire are shop/leaf" in message_of(world, old)
+    assert world.root(old.meta.name).status["leaves"] == 1
+    assert plan.due == straggler.not_after
+    world.census = Census(unread=3)
+    assert world.settle().bundle.roots
+    assert "still being read" in message_of(world, old)
+    assert world.root(old.meta.name).status["leaves"] == 1
+
+
+@pytest.mark.parametrize(
+    ("leaf", "wanted"),
+    [
+        pytest.param({"ttl": "1h"}, KEPT, id="216 lowered"),
+        pytest.param({"ttl": "100h"}, KEPT, id="raised"),
+        pytest.param({"ttl": "2h", "maxTTL": "500h"}, KEPT, id="raised for some"),
+    ],
+)
+def test_216_time_of_a_root_that_is_out_is_not_changed_by_later_bounds(leaf: Any, wanted: timedelta) -> None:
+    world, old = rotated()
+    world.spec = world.spec | {"leaf": leaf}
+    world.settle()
+    assert world.root(old.meta.name).prunable_after == NOW + wanted
+    world.now = NOW + KEPT - SECOND
+    world.settle()
+    assert old.meta.name in names_of(world)
+
+
+@pytest.mark.parametrize(
+    ("before", "during", "wanted"),
+    [
+        pytest.param({"ttl": "200h"}, {"ttl": "1h"}, 200 * HOUR, id="216 lowered during"),
+        pytest.param({"ttl": "1h"}, {"ttl": "200h"}, 200 * HOUR, id="raised during"),
+        pytest.param({"ttl": "1h", "maxTTL": "300h"}, {"ttl": "1h"}, 300 * HOUR, id="216 maximum lowered"),
+    ],
+)
+def test_216_longest_leaf_ever_allowed_under_a_root_counts(
+    before: Any, during: Any, wanted: timedelta
+) -> None:
+    world = bootstrapped(spec={"trustDomain": "example.org", "leaf": before})
+    old = world.active_name
+    world.ask("one")
+    while "MarkPublished" not in world.done:
+        world.step()
+    world.spec = world.spec | {"leaf": during}
+    world.settle()
+    assert world.active_name != old
+    assert world.root(old).prunable_after == NOW + wanted + 10 * MINUTE
+
+
+def test_longer_leaf_is_allowed_only_once_that_is_on_record() -> None:
+    world = bootstrapped()
+    world.spec = world.spec | {"leaf": {"ttl": "100h"}}
+    while "RaiseLeafTTL" not in world.done:
+        authority = world.plan().authority
+        assert isinstance(authority, Authority)
+        assert authority.leaf_max_ttl == 72 * HOUR
+        world.step()
+    authority = world.plan().authority
+    assert isinstance(authority, Authority)
+    assert authority.leaf_max_ttl == 100 * HOUR == world.active.largest_leaf_ttl
+
+
+def test_record_of_an_activation_that_came_late_is_made_again_with_a_later_time() -> None:
+    world = bootstrapped()
+    world.ask("one")
+    while "MarkRotatedOut" not in world.done:
+        world.step()
+    world.now += 61 * SECOND
+    world.settle()
+    assert world.done.count("MarkRotatedOut") == 2
+    assert world.roots[0].prunable_after == NOW + KEPT + 61 * SECOND
+    world = bootstrapped()
+    world.ask("one")
+    while "MarkRotatedOut" not in world.done:
+        world.step()
+    world.now += 60 * SECOND
+    world.settle()
+    assert world.done.count("MarkRotatedOut") == 1
+
+
+def test_deletion_of_a_retired_root_that_nobody_needs_is_done_at_once() -> None:
+    world, old = rotated()
+    ask_deletion(world, old)
+    world.settle()
+    assert names_of(world) == [world.active_name]
+    assert "DeleteRoot" not in world.done
+
+
+def test_deletion_waits_for_who_needs_the_root_and_names_them() -> None:
+    world, old = rotated()
+    world.needed = {old.facts.fingerprint: ("shop/a", "shop/b")}
+    ask_deletion(world, old)
+    while world.step() is not None:
+        pass
+    assert "needed by shop/a, shop/b" in message_of(world, old)
+    assert world.root(old.meta.name).status["state"] == "Retiring"
+    world.needed, world.evidence = {}, ()
+    world.settle()
+    assert names_of(world) == [world.active_name]
+
+
+def test_deletion_of_the_active_root_is_refused_and_done_after_a_rotation() -> None:
+    world = bootstrapped()
+    old = world.active
+    ask_deletion(world, old)
+    plan = world.settle()
+    assert isinstance(plan.authority, Authority)
+    assert plan.authority.root == old.facts.fingerprint
+    assert "rotate first" in message_of(world, old)
+    world.ask("one")
+    world.settle()
+    assert old.meta.name not in names_of(world)
+    assert world.active_name != old.meta.name
+
+
+def test_deletion_of_a_root_that_is_being_prepared_makes_another() -> None:
+    world = bootstrapped()
+    world.ask("one")
+    while "MakeSigner" not in world.done:
+        world.step()
+    dropped = world.roots[1]
+    ask_deletion(world, dropped)
+    world.settle()
+    assert world.active.base == dropped.base
+    assert world.active.certificate != dropped.certificate
+    assert dropped.meta.name not in names_of(world)
+
+
+@pytest.mark.parametrize(
+    ("mark", "goes"), [("full", True), ("short", False), ("other", False), ("upper", False)]
+)
+def test_prune_now_is_for_the_full_fingerprint_only_and_asks_nobody(mark: str, goes: bool) -> None:
+    world, old = rotated()
+    fingerprint = old.facts.fingerprint
+    marks = {"full": fingerprint, "short": fingerprint[:10], "other": "0" * 64, "upper": fingerprint.upper()}
+    world.needed = {fingerprint: ("shop/a",)}
+    world.census = Census(by_root={fingerprint: 1})
+    world.change_root(old, prune_now=marks[mark])
+    plan = world.settle()
+    assert (old.meta.name not in names_of(world)) is goes
+    assert (old.certificate not in plan.bundle.roots) is goes
+    assert "GatherEvidence" not in world.done
+
+
+def test_prune_now_never_takes_the_active_root() -> None:
+    world = bootstrapped()
+    world.change_root(world.active, prune_now=world.active.facts.fingerprint)
+    world.settle()
+    assert "rotate first" in message_of(world, world.active)
+
+
+def test_prune_now_is_refused_while_an_older_trusted_root_has_signed_that_root() -> None:
+    world, first = rotated()
+    second = world.active
+    world.now += HOUR
+    world.ask("two")
+    world.settle()
+    world.change_root(world.root(second.meta.name), prune_now=second.facts.fingerprint)
+    world.settle()
+    assert second.meta.name in names_of(world)
+    assert first.meta.name in message_of(world, second)
+    assert "prune that first" in message_of(world, second)
+    world.change_root(world.root(first.meta.name), prune_now=first.facts.fingerprint)
+    world.settle()
+    assert names_of(world) == [world.active_name]
+
+
+def test_root_that_is_taken_back_into_use_is_not_pruned_though_it_was_asked_for() -> None:
+    world, old = rotated()
+    world.now += HOUR
+    world.change_root(old, prune_now=old.facts.fingerprint)
+    world.ask("")
+    world.settle()
+    assert world.active_name == old.meta.name
+    assert len(world.roots) == 2
+    assert "rotate first" in message_of(world, old)
+
+
+def test_227_cross_certificates_and_signers_do_not_pile_up() -> None:
+    world = bootstrapped()
+    for number in range(30):
+        world.ask(str(number))
+        world.settle()
+        plan = world.plan()
+        assert isinstance(plan.authority, Authority)
+        assert plan.authority.chain.count("BEGIN") <= 3
+        assert len(world.roots) <= 3
+        assert len(world.signer_secrets) == len(world.root_secrets) == len(world.roots)
+        assert all(len(secret.cross) <= 2 for secret in world.root_secrets)
+        world.now += 40 * HOUR
+    world.now += KEPT
+    world.settle()
+    assert len(world.roots) == len(world.signer_secrets) == 1
+    assert world.root_secrets[0].cross == ()
+
+
+def test_217_expired_cross_certificate_is_served_no_more() -> None:
+    world = bootstrapped(
+        spec={
+            "trustDomain": "example.org",
+            "root": {"ttl": "10000h"},
+            "intermediate": {"ttl": "4000h"},
+            "leaf": {"ttl": "1000h"},
+        }
+    )
+    old = world.active
+    world.now = old.facts.not_after - 100 * HOUR
+    world.settle()
+    assert world.active_name != old.meta.name
+    world.needed = {old.facts.fingerprint: ("shop/a",)}
+    assert world.plan().due == old.facts.not_after
+    world.now = old.facts.not_after
+    world.settle()
+    assert old.meta.name in names_of(world)
+    plan = world.plan()
+    assert isinstance(plan.authority, Authority)
+    assert plan.authority.chain.count("BEGIN") == 1
+
+
+def deleting(**changes: Any) -> World:
+    world, _ = rotated()
+    for name, value in changes.items():
+        setattr(world, name, value)
+    world.settle()
+    world.done.clear()
+    return world
+
+
+def test_deleted_configuration_leaves_everything() -> None:
+    world = deleting()
+    world.deleting = True
+    assert world.plan().step is None
+    assert world.plan().publishes is False
+
+
+def test_configuration_is_held_only_while_its_keys_are_to_go_with_it() -> None:
+    world = deleting(delete_keys=True)
+    assert world.held
+    world.delete_keys = False
+    world.settle()
+    assert not world.held
+    world = deleting(delete_keys=True)
+    world.delete_keys, world.deleting = False, True
+    world.step()
+    assert world.done == ["HoldConfiguration"]
+    assert len(world.roots) == 2
+
+
+def test_keys_go_with_the_configuration_when_that_was_asked_for() -> None:
+    world = deleting(delete_keys=True)
+    world.deleting = True
+    world.clocks_differ = True
+    assert world.plan().step is None
+    world.clocks_differ = False
+    while world.step() is not None:
+        pass
+    assert (world.roots, world.root_secrets, world.signer_secrets, world.held) == ([], [], [], False)
+    assert world.done == [
+        *["MarkPruned"] * 2,
+        *["RemoveSigner"] * 2,
+        *["RemoveRootSecret"] * 2,
+        *["DeleteRoot", "ReleaseRoot"] * 2,
+        "HoldConfiguration",
+    ]
