@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 
 import pytest
 
 from meshca.api import names
-from tests.fakes.engine import Cluster
 from tests.fakes.turning import (
     active,
     bundle,
@@ -19,6 +19,9 @@ from tests.fakes.turning import (
     until_completed,
     with_leaves,
 )
+
+if TYPE_CHECKING:
+    from tests.fakes.engine import Cluster
 
 pytestmark = pytest.mark.looptime
 SLOW = {"minimumPublishTime": "10m"}
