@@ -59,6 +59,10 @@ def _unfenced() -> float:
     return math.inf
 
 
+def _unheard() -> None:
+    return None
+
+
 def _uncounted(_kind: str, _verb: str) -> None:
     return None
 
@@ -156,9 +160,11 @@ class Gateway:
         resource_version: str,
         metadata_only: bool = False,
         server_seconds: int = 300,
+        opened: Callable[[], None] = _unheard,
     ) -> AsyncGenerator[WatchEvent, None]:
         """Watch from a resourceVersion until the server ends it, bookmarks included.
 
+        ``opened`` is called when the server has accepted, which may be long before the first event.
         Raises ``GoneError`` when that version is too old, and the error of any other ERROR event.
         Close the iterator when leaving early.
         """
@@ -175,6 +181,7 @@ class Gateway:
         ) as stream:
             if stream.status >= 300:  # noqa: PLR2004  anything but success
                 raise await _refused_stream(stream, what)
+            opened()
             async for line in stream.lines:
                 yield _event(line, resource, what)
 

@@ -150,6 +150,8 @@ class Reflector:
                         resource_version=self._version,
                         metadata_only=self._metadata_only,
                         server_seconds=SERVER_SECONDS,
+                        # Some API servers send no bookmarks while nothing changes anywhere.
+                        opened=self._alive,
                     )
                 ) as events:
                     async for event in events:

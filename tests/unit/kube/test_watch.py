@@ -149,6 +149,16 @@ async def test_a_silent_connection_is_given_up_after_70_seconds(server: ApiServe
         assert heard.take() == [("ADDED", "unheard")]
 
 
+async def test_server_that_accepts_watches_and_has_nothing_to_say_is_no_dead_one(server: ApiServer) -> None:
+    async with running(Heard(server)) as heard:
+        ages = []
+        for _ in range(80):
+            server.silence_watches()
+            await asyncio.sleep(10)
+            ages.append(LoopClock().monotonic() - heard.reflector.last_activity)
+        assert 60 < max(ages) < 90
+
+
 async def test_bookmarks_keep_a_quiet_watch_alive(server: ApiServer) -> None:
     async with running(Heard(server)) as heard:
         await asyncio.sleep(290)
