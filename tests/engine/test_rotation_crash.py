@@ -63,7 +63,9 @@ async def test_100_215_rotation_killed_after_any_write_is_resumed(count: int, lo
             assert all(item["status"]["state"] == "Issued" for item in cluster.leaves())
             cluster.written()
             await asyncio.sleep(300)
-            assert cluster.written() == []
+            # Leaves are renewed in their time, nothing else is written.
+            leaves = {"LeafCertificateRequest/status", "Secret"}
+            assert [found for found in cluster.written() if found[1] not in leaves] == []
 
 
 async def test_number_of_writes_of_a_rotation() -> None:

@@ -1,0 +1,150 @@
+"""The gate before an activation: who holds it up, for how long, and what is read back."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from meshca.api import names
+from tests.fakes.clock import LoopClock
+from tests.fakes.engine import OPERATOR
+from tests.fakes.turning import (
+    active,
+    bundle,
+    states,
+    status,
+    trigger,
+    turning,
+    until_completed,
+    with_leaves,
+)
+
+if TYPE_CHECKING:
+    from tests.fakes.apiserver.faults import RequestInfo
+    from tests.fakes.engine import Cluster
+
+pytestmark = pytest.mark.looptime
+BUNDLE = "meshca-trust-bundle"
+JSON = dict[str, Any]
+
+
+def refuse(cluster: Cluster, namespace: str) -> None:
+    def why(info: RequestInfo) -> str | None:
+        locked = info.user == OPERATOR and info.is_write and info.namespace == namespace
+        return "locked" if locked and info.resource == names.CONFIG_MAP else None
+
+    cluster.server.authorize = why
+
+
+async def test_namespace_that_refuses_is_listed_and_waited_for_ten_minutes() -> None:
+    async with with_leaves() as (cluster, _):
+        cluster.server.create(names.NAMESPACE, {"metadata": {"name": "locked"}})
+        await asyncio.sleep(5)
+        refuse(cluster, "locked")
+        first = active(cluster)
+        trigger(cluster, "one")
+        await cluster.until(lambda: turning(cluster) == ("True", "Publish"), 30)
+        await asyncio.sleep(570)
+        assert active(cluster) == first
+        assert "locked" in cluster.condition("RotationInProgress")[2]
+        assert cluster.condition("Degraded")[:2] == ("True", "NamespacesNotWritable")
+        assert status(cluster)["bundle"]["targets"]["behind"] == ["locked"]
+        await cluster.until(lambda: active(cluster) != first, 60)
+        assert cluster.condition("Degraded")[:2] == ("True", "NamespacesNotWritable")
+
+
+async def test_namespace_that_is_terminating_is_not_waited_for() -> None:
+    async with with_leaves() as (cluster, _):
+        metadata = {"name": "leaving", "finalizers": ["example.org/slow"]}
+        cluster.server.create(names.NAMESPACE, {"metadata": metadata})
+        await asyncio.sleep(5)
+        cluster.server.delete(names.NAMESPACE, "leaving")
+        first = active(cluster)
+        trigger(cluster, "one")
+        await cluster.until(lambda: active(cluster) != first, 60)
+
+
+async def test_bundle_that_the_watch_does_not_show_as_changed_is_read_back_and_mended() -> None:
+    async with with_leaves() as (cluster, _):
+        first = active(cluster)
+        trigger(cluster, "one", minimumPublishTime="1m")
+        await cluster.until(lambda: len(bundle(cluster)) == 2, 30)
+        found = cluster.server.find(names.CONFIG_MAP, BUNDLE, "shop")
+        assert found is not None
+        cluster.server.silence_watches(names.CONFIG_MAP)
+        old = (cluster.server.find(names.CA_ROOT, first) or {})["spec"]["certificate"]
+        cluster.server.merge(names.CONFIG_MAP, BUNDLE, "shop", {"data": {"ca.crt": old}})
+        await cluster.until(lambda: active(cluster) != first, 120)
+        assert len(bundle(cluster)) == 2
+
+
+async def test_bundle_that_somebody_keeps_changing_back_holds_up_no_longer_than_ten_minutes() -> None:
+    async with with_leaves() as (cluster, _):
+        first = active(cluster)
+        old = (cluster.server.find(names.CA_ROOT, first) or {})["spec"]["certificate"]
+
+        async def meddle() -> None:
+            while True:
+                cluster.server.merge(names.CONFIG_MAP, BUNDLE, "shop", {"data": {"ca.crt": old}})
+                await asyncio.sleep(0.3)
+
+        trigger(cluster, "one")
+        task = asyncio.create_task(meddle())
+        try:
+            await cluster.until(lambda: active(cluster) != first, 640)
+        finally:
+            task.cancel()
+
+
+async def test_new_namespace_during_publish_gets_the_bundle_before_the_activation() -> None:
+    async with with_leaves() as (cluster, _):
+        first = active(cluster)
+        trigger(cluster, "one", minimumPublishTime="1m")
+        await cluster.until(lambda: turning(cluster) == ("True", "Publish"), 30)
+        cluster.server.create(names.NAMESPACE, {"metadata": {"name": "late"}})
+        await cluster.until(lambda: active(cluster) != first, 120)
+        assert len(bundle(cluster, "late")) == 2
+
+
+async def test_107_what_signs_and_what_is_trusted_in_each_phase() -> None:
+    async with with_leaves() as (cluster, _):
+        first = active(cluster)
+        trigger(cluster, "one", minimumPublishTime="1m")
+        await cluster.until(lambda: turning(cluster) == ("True", "Publish"), 30)
+        await cluster.until(lambda: len(bundle(cluster)) == 2, 10)
+        cluster.leaf("during")
+        await cluster.until_said("Issued", "during", 10)
+        assert cluster.status("during")["root"] == first
+        assert cluster.status("during")["certificateChain"].count("BEGIN") == 2
+        await cluster.until(lambda: active(cluster) != first, 90)
+        cluster.leaf("after")
+        await cluster.until_said("Issued", "after", 10)
+        assert cluster.status("after")["root"] == active(cluster)
+        assert cluster.status("after")["certificateChain"].count("BEGIN") == 3
+        assert states(cluster)[first] == "Retiring"
+
+
+@pytest.mark.parametrize("phase", ["None", "Publish", "Reissue"])
+async def test_clocks_that_differ_stop_a_rotation_in_each_phase_until_they_agree(phase: str) -> None:
+    async with with_leaves() as (cluster, _):
+        first = active(cluster)
+        if phase != "None":
+            trigger(cluster, "one", minimumPublishTime="1m")
+            await cluster.until(lambda: turning(cluster)[1] == phase, 120)
+        before = states(cluster)
+        server = LoopClock()
+        cluster.server.clock = cluster.server.writer.clock = server
+        server.step(300)
+        await asyncio.sleep(6)  # the server's time is looked at every five seconds
+        trigger(cluster, "two" if phase == "Reissue" else "one", minimumPublishTime="1m")
+        await cluster.until(lambda: cluster.condition("Degraded")[:2] == ("True", "ClockSkew"), 700)
+        await asyncio.sleep(600)
+        assert set(states(cluster)) == set(before)
+        assert active(cluster) == (max(before, key=lambda name: before[name] == "Active"))
+        server.step(-300)
+        await cluster.until(lambda: active(cluster) not in before or active(cluster) != first, 200)
+        await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 200)
+        cluster.server.delete(names.LEAF, "manual", "shop")
+        await until_completed(cluster, 200)
