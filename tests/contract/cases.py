@@ -7,6 +7,8 @@ from tests.contract import cases_apply, cases_kinds, cases_life, cases_reads, ca
 MODULES = (cases_writes, cases_status, cases_apply, cases_reads, cases_life, cases_kinds)
 
 # They wait for seconds on a real clock, and what they show does not depend on sockets.
+FORGETS = frozenset({"a_page_token_expires_with_the_history", "an_old_version_is_gone"})
+"""Cases that shorten the server's history, which other cases that page or watch must not meet."""
 SLOW = frozenset(
     {
         "a_watch_ends_when_its_time_is_over",
