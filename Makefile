@@ -22,7 +22,7 @@ unit: venv ; $(BIN)/pytest tests -n 2 --cov --cov-report=term:skip-covered --cov
 test: venv ; $(BIN)/python -m e2e.suite
 e2e: venv ; $(BIN)/pytest $(or $(PART),e2e) $(ARGS)
 bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)
-crds: venv ; $(BIN)/python -m meshca.api.generate && $(BIN)/python -m meshca.server.metrics_doc docs/metrics.md
+crds: venv ; $(BIN)/python -m meshca.api.generate && $(BIN)/python -m meshca.server.metrics_doc docs/metrics.md && $(BIN)/python -m meshca.server.phases_doc docs/rotation.md
 demo: venv ; $(BIN)/python -m e2e.demo
 chart: venv ; $(BIN)/python -m e2e.chart
 image: venv ; $(BIN)/python -m e2e.image
