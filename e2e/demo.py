@@ -96,7 +96,7 @@ def rotate(cluster: Cluster) -> None:
     show(cluster, "-n", NAMESPACE, "delete", "lcr", f"{handshake.CLIENT}-live")
     show_rotation.crowd(cluster, NAMESPACE)
     with live:
-        step("rotation: kubectl patch cac default --type=merge -p '" + show_rotation.PATCH + "'")
+        step(f"rotation: kubectl patch cac default --type=merge -p '{show_rotation.PATCH}'")
         show_rotation.run(cluster, NAMESPACE, live, _console.print)
     show(cluster, "get", "cac,caroot")
 

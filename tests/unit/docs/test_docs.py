@@ -96,9 +96,21 @@ def test_the_steps_of_the_pasted_runs_are_those_of_the_demo() -> None:
     steps = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == "step"]
     patterns = [pattern_of(step) for step in steps]
     printed = re.findall(r"^ +\d+\.\d s  (.*)$", README.read_text(), re.MULTILINE)
-    assert len(printed) == 14
-    for line in printed:
+    begun = [line for line in printed if " failed" not in line]
+    assert len(begun) == 18
+    for line in begun:
         assert any(re.fullmatch(pattern, line) for pattern in patterns), line
+
+
+def test_the_pasted_runs_rotate_through_every_phase_and_say_0_failed() -> None:
+    runs = re.findall(r"^```\n( +\d+\.\d s  cluster.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(runs) == 2
+    for run in runs:
+        board = re.findall(r" s  (\S+) +\d+ % +\d+ ok, (\d+) failed", run)
+        phases = list(dict.fromkeys(phase for phase, _ in board))
+        assert phases == ["-", "Prepare", "Publish", "Activate", "Reissue", "Complete"]
+        assert {failed for _, failed in board} == {"0"}
+        assert re.search(r"^\d+ handshakes during the rotation, .*: 0 failed$", run, re.MULTILINE)
 
 
 def pattern_of(text: ast.expr) -> str:
