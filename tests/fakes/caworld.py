@@ -141,9 +141,13 @@ class World:
         """Do the next step and return it."""
         plan = self.plan()
         if plan.step is not None:
-            self.done.append(type(plan.step).__name__)
-            self._apply(plan.step, plan)
+            self.carry_out(plan)
         return plan.step
+
+    def carry_out(self, plan: CAPlan) -> None:
+        """Do what a plan asks for."""
+        self.done.append(type(plan.step).__name__)
+        self._apply(plan.step, plan)
 
     def settle(self) -> CAPlan:
         """Do steps until there is none, then write the status."""
@@ -206,6 +210,7 @@ class World:
             key = pki.key("ECDSA 256", f"world root {next(self.numbers)}")
             ttl, domain = plan.desired.root_ttl, plan.trust_domain
             certificate = pki.make_root(key, ttl=ttl, now=self.now, trust_domain=domain)
+            _KEYS[certificates.facts(certificate).public_key_sha256] = key
         self.root_secrets.append(
             key_secret(certificate, step.secret, identity=step.identity, base=step.base, renewal=step.renewal)
         )
@@ -364,13 +369,17 @@ class World:
         self.held = step.held
 
 
+_KEYS: dict[str, Any] = {}
+
+
 def _key_of(certificate: x509.Certificate) -> Any:
-    """Return the key of a root that was made here."""
-    return next(
-        pki.key("ECDSA 256", name)
-        for name in (*(f"world root {n}" for n in range(400)), "imported", "imported 2")
-        if pki.key("ECDSA 256", name).public_key() == certificate.public_key()
-    )
+    """Return the key of a root that was made here, or of one called ``imported…``."""
+    wanted = certificates.facts(certificate).public_key_sha256
+    if wanted not in _KEYS:
+        names_ = ("imported", *(f"imported {n}" for n in range(2, 100)))
+        found = (pki.key("ECDSA 256", name) for name in names_)
+        _KEYS[wanted] = next(key for key in found if key.public_key() == certificate.public_key())
+    return _KEYS[wanted]
 
 
 def bootstrapped(**changes: Any) -> World:

@@ -52,6 +52,30 @@ def test_the_deadline_leaves_its_stragglers_named() -> None:
         assert world.status["rotation"]["stragglers"] == ["shop/web: waits for its holder"]
 
 
+def test_a_prune_that_cannot_be_forced_waits_no_longer_than_without_it() -> None:
+    world, first = moving()
+    world.census = Census()
+    world.settle()
+    second = world.active
+    world.now += HOUR
+    world.ask("")
+    world.settle()
+    force(world, second)
+    kept = world.root(second.meta.name).prunable_after
+    assert kept is not None
+    assert world.plan().due is not None
+    assert world.plan().due <= kept
+    world.now = kept
+    world.settle()
+    assert [root.meta.name for root in world.roots] == [first.meta.name]
+
+
+def test_a_prune_that_is_asked_of_the_active_root_is_refused() -> None:
+    world = bootstrapped()
+    force(world, world.active)
+    assert "it is active: rotate first" in world.active.status["conditions"][0]["message"]
+
+
 def test_roots_that_signed_each_other_are_pruned_when_both_are_asked_for() -> None:
     world, first = moving()
     world.census = Census()
