@@ -43,7 +43,7 @@ def check_end(years: Years) -> None:
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_081_227_i1_to_i5_hold_for_five_years_of_wishes(seed: int) -> None:
+def test_081_227_invariants_hold_for_five_years_of_wishes(seed: int) -> None:
     years = lived(seed, BUSY)
     check_end(years)
     assert years.steps["CommitActive"] > 40
@@ -60,7 +60,7 @@ def test_081_i2_holds_for_peers_that_take_a_bundle_late(seed: int) -> None:
     assert years.steps["CommitActive"] > 30
 
 
-def test_218_i1_to_i5_hold_for_five_years_in_which_nobody_does_anything() -> None:
+def test_218_invariants_hold_for_five_years_in_which_nobody_does_anything() -> None:
     years = lived(7, NOBODY)
     world = years.world
     ttl, renewed = 8760 * HOUR, 8760 * HOUR * 4 / 5
