@@ -154,11 +154,11 @@ def _last_use(found: Situation, root: Root) -> tuple[bool, float, str]:
 
 
 def is_prepared(found: Situation) -> bool:
-    """Tell whether the new root, its cross-certificates and its signer are all there."""
+    """Tell whether the cross-certificates of the new root, and its signer, are all there."""
     target = found.target
     secret = secret_of(found.snapshot, target)
-    if target is None or secret is None:
-        return False
+    assert target is not None
+    assert secret is not None
     possible = [
         item
         for item in missing_crosses(found, target, secret)
