@@ -92,6 +92,8 @@ class OperatorProcesses:
         self._replicas: dict[str, Replica] = {}
         self._container: podspec.Container | None = None
         self._over = threading.Event()
+        self.extra_environment: dict[str, str] = {}
+        """What the processes of the next start get besides, for scenarios that disturb them."""
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -222,6 +224,7 @@ class OperatorProcesses:
             "KUBERNETES_SERVICE_PORT": str(server.port),
             **declared,
             "MESHCA_TOKEN_DIR": str(tokens),
+            **self.extra_environment,
         }
         command = container.arguments(environment)
         command[0] = shutil.which(command[0], path=environment["PATH"]) or command[0]

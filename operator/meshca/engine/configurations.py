@@ -103,7 +103,8 @@ class ConfigurationReconciler:
             if plan.step is None or problem:
                 await self._write_status(body, plan)
                 self._cross_problems.pop(name, None)
-                blocked = bool(snapshot.cross_problems)
+                # A due time by a clock that is wrong may come too late once it is put right.
+                blocked = bool(snapshot.cross_problems) or snapshot.clocks_differ
                 return Outcome(retry=bool(problem) or blocked), plan.due
             try:
                 evidence += await self._take(plan, body)
