@@ -143,7 +143,11 @@ def _take_back(situation: Situation) -> Step | None:
     committed = root is not None and situation.active_name == root.meta.name
     if root is not None and committed and root.rotated_out_at and not _is_activating(situation):
         return MarkInForce(root)
-    return pruning.retired_again(situation) if committed else None
+    step = pruning.retired_again(situation) if committed else None
+    if isinstance(step, MarkRotatedOut) and step.root.published_at is not None:
+        # Whole seconds are kept: in the same one it would not show which record is the newer.
+        return step if step.root.published_at <= situation.snapshot.now else None
+    return step
 
 
 def _make_signer(situation: Situation) -> Step | None:
@@ -401,6 +405,7 @@ def _due(situation: Situation) -> datetime | None:
     """Return when something changes by itself: renewals, expiry warnings, phases, prunes, the policy."""
     now, desired = situation.snapshot.now, situation.settled
     moments = [castatus.next_expiry_change(situation), castatus.next_misnamed_end(situation)]
+    moments += [root.published_at for root in situation.snapshot.roots]
     if desired is not None and not situation.stopped:
         for root in (situation.root, situation.target):
             signer = signers.best(situation.snapshot, root)

@@ -229,6 +229,7 @@ def test_record_of_an_activation_that_came_late_is_made_again_with_a_later_time(
 
 def test_deletion_of_a_retired_root_that_nobody_needs_is_done_at_once() -> None:
     world, old = rotated()
+    world.now += HOUR
     ask_deletion(world, old)
     world.settle()
     assert names_of(world) == [world.active_name]
@@ -237,6 +238,7 @@ def test_deletion_of_a_retired_root_that_nobody_needs_is_done_at_once() -> None:
 
 def test_deletion_waits_for_who_needs_the_root_and_names_them() -> None:
     world, old = rotated()
+    world.now += HOUR
     world.needed = {old.facts.fingerprint: ("shop/a", "shop/b")}
     ask_deletion(world, old)
     while world.step() is not None:
@@ -257,6 +259,8 @@ def test_deletion_of_the_active_root_is_refused_and_done_after_a_rotation() -> N
     assert plan.authority.root == old.facts.fingerprint
     assert "rotate first" in message_of(world, old)
     world.ask("one")
+    world.settle()
+    world.now += HOUR
     world.settle()
     assert old.meta.name not in names_of(world)
     assert world.active_name != old.meta.name

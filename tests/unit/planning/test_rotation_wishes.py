@@ -365,6 +365,23 @@ def test_root_taken_back_into_use_and_given_up_again_retires_with_its_time_kept(
     assert not again.reclaimed
 
 
+def test_root_taken_back_and_given_up_within_a_second_is_recorded_once() -> None:
+    world = rotated()
+    first = world.roots[0]
+    world.ask("")
+    while "TouchSecret" not in world.done:
+        world.step()
+    world.ask("one")
+    plan = world.settle()
+    assert plan.due == world.now + timedelta(seconds=1)
+    world.now = plan.due
+    world.done.clear()
+    world.settle()
+    assert world.done.count("MarkRotatedOut") == 1
+    assert world.root(first.meta.name).prunable_after == first.prunable_after
+    assert world.active_name != first.meta.name
+
+
 def test_prune_that_was_decided_wins_over_a_wish_for_that_root() -> None:
     world = rotated()
     first = world.roots[0]
