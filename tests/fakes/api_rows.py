@@ -113,7 +113,7 @@ LEAF_REFUSED: Final[list[Refused]] = [
     ("renewal", REQUEST | {"renewal": "Never"}, ["spec.renewal", "Never", "Manual", "Automatic"]),
     ("key-224", MANAGED | _key("ECDSA", 224), ["spec.privateKey", "224", "256, 384, 521"]),
     ("key-rsa-1024", MANAGED | _key("RSA", 1024), ["spec.privateKey", "1024", "2048"]),
-    ("ttl-short", MANAGED | {"ttl": "59s"}, ["spec.ttl", "59s", "1m"]),
+    ("ttl-short", MANAGED | {"ttl": "59m"}, ["spec.ttl", "59m", "1h"]),
     ("ttl-long", MANAGED | {"ttl": "8761h"}, ["spec.ttl", "8761h", "8760h"]),
     ("ttl-none", MANAGED | {"ttl": "soon"}, ["spec.ttl", "soon", "is no duration"]),
     ("no-header", REQUEST | {"request": "nonsense"}, ["spec.request", "BEGIN CERTIFICATE REQUEST"]),
@@ -129,7 +129,7 @@ LEAF_REFUSED: Final[list[Refused]] = [
 
 LEAF_ACCEPTED: Final[list[tuple[str, Spec]]] = [
     ("managed", MANAGED | {"renewal": "Automatic", "privateKey": {"algorithm": "RSA", "size": 2048}}),
-    ("csr", REQUEST | {"ttl": "1m", "renewal": "Automatic"}),
+    ("csr", REQUEST | {"ttl": "1h", "renewal": "Automatic"}),
     ("new-header", REQUEST | {"request": CSR.replace("CERTIFICATE REQUEST", "NEW CERTIFICATE REQUEST")}),
     ("names", MANAGED | {"dnsNames": ["a.b"], "ipAddresses": ["10.0.0.1", "fd00::1"]}),
     *((f"key-{size}", MANAGED | _key("ECDSA", size)) for size in (256, 384, 521)),

@@ -310,7 +310,7 @@ RULES_BY_KIND: Final[dict[type[Object], Rules]] = {
         "spec": _LEAF_REQUEST,
         "spec.secretName": [_RESERVED_SECRET],
         "spec.ttl": [
-            _at_least("self", "spec.ttl", 60, "1m"),
+            _at_least("self", "spec.ttl", 3600, "1h"),
             _at_most("self", "spec.ttl", 365 * 86400, "8760h (365 days)"),
         ],
         "spec.ipAddresses[]": [

@@ -152,7 +152,10 @@ class Limits(Model):
         default=0, ge=0, le=100000, description="Signatures per second, fractions allowed; 0 = no limit."
     )
     csr_max_concurrent: int = Field(
-        default=0, ge=0, le=10000, description="Signatures in progress at once; 0 = no limit."
+        default=0,
+        ge=0,
+        le=10000,
+        description="Signatures in progress at once; 0 = no limit. Ignored while csrMaxPerSecond is set.",
     )
 
 

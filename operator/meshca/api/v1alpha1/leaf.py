@@ -28,7 +28,7 @@ from meshca.api.v1alpha1.scalars import (
 )
 
 REQUEST_MAX_LENGTH: Final = 16384
-SHORTEST_TTL: Final = timedelta(minutes=1)
+SHORTEST_TTL: Final = timedelta(hours=1)
 LONGEST_TTL: Final = timedelta(days=365)
 IP_SENTENCE: Final = "is no IPv4 or IPv6 address"
 CSR_HEADERS: Final = ("-----BEGIN CERTIFICATE REQUEST-----", "-----BEGIN NEW CERTIFICATE REQUEST-----")
@@ -113,7 +113,7 @@ class LeafCertificateRequestSpec(Model):
     )
     ttl: Duration | None = Field(
         default=None,
-        description="Life asked for: 1m to 8760h, at most leaf.maxTTL of the CAConfiguration. "
+        description="Life asked for: 1h to 8760h, at most leaf.maxTTL of the CAConfiguration. "
         "Default: its leaf.ttl.",
     )
     dns_names: tuple[DnsName, ...] = Field(
