@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from meshca.api import names
+from meshca.api.v1alpha1.conditions import ConditionType, find_condition, observed
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.planning import rotation
 from meshca.planning.steps import (
@@ -46,14 +47,16 @@ class Removal:
 
 def removal(found: Situation, root: Root) -> Removal | None:
     """Decide about one root; None when nobody wants it gone."""
-    why = _why(found, root)
-    if not why:
+    why, forced = _why(found, root), root is not found.target and _is_forced(root)
+    if not why and not forced:
         return None
     if root is found.root:
-        return Removal(why, "it is active: rotate first")
-    if why == FORCED:
-        return Removal(why, _kept_alive(found, root))
-    return _by_need(found, root, why)
+        return Removal(why or FORCED, "it is active: rotate first")
+    held = _kept_alive(found, root) if forced else ""
+    if forced and not held:
+        return Removal(FORCED)
+    # What cannot be forced goes all the same when its time has come, or when nobody needs it.
+    return _by_need(found, root, why) if why else Removal(FORCED, held, again=root.prunable_after)
 
 
 def _by_need(found: Situation, root: Root, why: str) -> Removal:
@@ -64,10 +67,29 @@ def _by_need(found: Situation, root: Root, why: str) -> Removal:
     if evidence is None:
         return Removal(why, unknown=True)
     if not evidence.count:
-        return Removal(why)
+        waits = _undelivered(found, root) if why == ASKED else None
+        return waits or Removal(why)
     more = evidence.count - len(evidence.blockers)
     listed = ", ".join(evidence.blockers) + (f" and {more} more" if more else "")
     return Removal(why, f"needed by {listed}", again=evidence.next_end)
+
+
+def _undelivered(found: Situation, root: Root) -> Removal | None:
+    """Say whether a leaf that moved may not have reached its holder yet.
+
+    A Secret reaches the files of a Pod a minute or two after it was written; until then the old leaf, which
+    no request shows any more, is the one that is served.
+    """
+    turning = find_condition(observed(found.snapshot.status), ConditionType.ROTATION_IN_PROGRESS)
+    if root.rotated_out_at is None or turning is None or turning.last_transition_time is None:
+        return None
+    if turning.status == "True":
+        return Removal(ASKED, "a rotation is in progress")
+    settled = turning.last_transition_time + rotation.SKEW
+    if found.snapshot.now >= settled:
+        return None
+    held = f"holders of leaves that were replaced have until {format_time(settled)} to load the new ones"
+    return Removal(ASKED, held, again=settled)
 
 
 def retired_again(found: Situation) -> Step | None:
@@ -170,8 +192,6 @@ def _first_end(found: Situation) -> datetime | None:
 def _why(found: Situation, root: Root) -> str:
     if root is found.target:
         return ""
-    if _is_forced(root):
-        return FORCED
     if root.meta.deleting:
         return ASKED
     if root is found.root or found.maybe_wish is None:
