@@ -14,7 +14,6 @@ from meshca.pki.certificates import to_pem
 from meshca.pki.identity import SPIFFEID, TrustDomain
 from meshca.pki.profile import RootProfile, SignerProfile
 
-
 JSON = dict[str, Any]
 KEY = keys.KeySpec.of(keys.KeyAlgorithm.ECDSA, 256)
 DOMAIN = TrustDomain.parse("judge.example")
