@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from meshca.planning.ca import Census, Straggler
@@ -93,3 +94,13 @@ def test_roots_that_signed_each_other_are_pruned_when_both_are_asked_for() -> No
     world.settle()
     force(world, first)
     assert [root.meta.name for root in world.roots] == [world.active_name]
+
+
+def test_the_root_that_a_rotation_moves_to_is_not_pruned() -> None:
+    world = bootstrapped()
+    world.publication = replace(world.publication, complete=False)
+    world.ask("second")
+    world.settle()
+    target = next(root for root in world.roots if root.meta.name != world.active_name)
+    force(world, target)
+    assert world.root(target.meta.name).status["state"] == "Published"
