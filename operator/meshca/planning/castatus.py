@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, find_condition, set_condition
+from meshca.api.v1alpha1.conditions import (
+    Condition,
+    ConditionType,
+    Reason,
+    find_condition,
+    observed,
+    set_condition,
+)
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.planning import rotation, signers
 from meshca.planning.authority import ANNOUNCED_AFTER, Unavailable
-from meshca.planning.rootstatus import observed
 from meshca.planning.rotationstatus import in_progress, rotation_status
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshca.api.v1alpha1.caroot import RootState
-from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, set_condition
+from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, observed, set_condition
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
 from meshca.planning import pruning, rotation, signers
@@ -121,13 +121,6 @@ def _ready(found: Situation, root: Root, state: RootState) -> tuple[bool, str, s
             return False, Reason.PENDING, "the root is never used again and is being removed"
         case _:
             return False, Reason.PENDING, f"the root is being prepared{waits}"
-
-
-def observed(status: JSON) -> tuple[Condition, ...]:
-    """Read the conditions of a status."""
-    conditions = status.get("conditions")
-    read = (Condition.read(item) for item in conditions) if isinstance(conditions, list) else ()
-    return tuple(condition for condition in read if condition.type)
 
 
 def cross_expiry(found: Situation) -> tuple[datetime, ...]:

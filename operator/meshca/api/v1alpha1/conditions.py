@@ -6,7 +6,7 @@ Decides when ``lastTransitionTime`` moves; never what is true.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import StringConstraints
 
@@ -14,7 +14,7 @@ from meshca.api.v1alpha1.base import StatusModel
 from meshca.api.v1alpha1.scalars import Time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
 ConditionStatus = Literal["True", "False", "Unknown"]
@@ -122,6 +122,13 @@ class Condition(StatusModel):
     last_transition_time: Time | None = None
     reason: str = ""
     message: Annotated[str, StringConstraints(max_length=MESSAGE_MAX_LENGTH)] = ""
+
+
+def observed(status: Mapping[str, Any]) -> tuple[Condition, ...]:
+    """Read the conditions of a status that anybody may have written; what is none is left out."""
+    conditions = status.get("conditions")
+    read = (Condition.read(item) for item in conditions) if isinstance(conditions, list) else ()
+    return tuple(condition for condition in read if condition.type)
 
 
 def find_condition(conditions: Iterable[Condition], kind: str) -> Condition | None:
