@@ -46,18 +46,18 @@ def check_end(years: Years) -> None:
 def test_081_227_invariants_hold_for_five_years_of_wishes(seed: int) -> None:
     years = lived(seed, BUSY)
     check_end(years)
-    assert years.steps["CommitActive"] > 40
-    assert years.steps["MarkPruned"] > 40
-    assert years.steps["MakeSigner"] > 60
-    assert years.seen["issued"] > 1000
-    assert {"RotationQueued", "Completed", "Publish"} <= set(years.seen)
+    assert years.steps["CommitActive"] > 25
+    assert years.steps["MarkPruned"] > 25
+    assert years.steps["MakeSigner"] > 40
+    assert years.seen["issued"] > 500
+    assert {"Completed", "Publish", "Reissue"} <= set(years.seen)
 
 
 @pytest.mark.parametrize("seed", [4])
 def test_081_i2_holds_for_peers_that_take_a_bundle_late(seed: int) -> None:
     years = lived(seed, SLOW_PEERS)
     check_end(years)
-    assert years.steps["CommitActive"] > 30
+    assert years.steps["CommitActive"] > 15
 
 
 def test_218_invariants_hold_for_five_years_in_which_nobody_does_anything() -> None:
