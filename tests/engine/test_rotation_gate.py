@@ -148,3 +148,19 @@ async def test_clocks_that_differ_stop_a_rotation_in_each_phase_until_they_agree
         await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 200)
         cluster.server.delete(names.LEAF, "manual", "shop")
         await until_completed(cluster, 200)
+
+
+async def test_bundle_that_is_always_changed_back_is_not_written_without_end() -> None:
+    async with with_leaves() as (cluster, _):
+        found = cluster.server.find(names.CONFIG_MAP, BUNDLE, "shop")
+        assert found is not None
+        twice = 2 * found["data"]["ca.crt"]
+        for _ in range(40):
+            cluster.server.merge(names.CONFIG_MAP, BUNDLE, "shop", {"data": {"ca.crt": twice}})
+            await asyncio.sleep(1)
+        written = [name for _, kind, name, _ in cluster.written() if kind == "ConfigMap"]
+        assert 1 <= written.count(BUNDLE) <= 5
+        assert cluster.condition("Degraded")[:2] == ("True", "NamespacesNotWritable")
+        assert "keeps changing it back" in cluster.condition("Degraded")[2]
+        await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 300)
+        assert len(bundle(cluster)) == 1

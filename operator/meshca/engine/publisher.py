@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final
 
 from meshca.api import names
 from meshca.engine.intake import bundle_view
@@ -17,6 +18,7 @@ from meshca.errors import ForbiddenError, InvalidError, NotFoundError
 from meshca.planning.views import Meta
 
 if TYPE_CHECKING:
+    from meshca.clock import Clock
     from meshca.engine.authorities import Authorities, BundleWish
     from meshca.engine.intake import Intake
     from meshca.engine.ports import Cluster
@@ -25,17 +27,25 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
 FOREIGN = "an object of that name exists and is not meshca's: rename or remove it"
+UNDONE = "somebody keeps changing it back: leave it to meshca"
+MOST_WRITES: Final = 5
+WITHIN: Final = 60.0
+"""Seconds within which the same bundle is written to a place so often, and no more."""
 
 
 class Publisher:
     """One pass over one place of one configuration's bundle."""
 
-    def __init__(self, *, cluster: Cluster, store: Store, authorities: Authorities, intake: Intake) -> None:
+    def __init__(
+        self, *, cluster: Cluster, store: Store, authorities: Authorities, intake: Intake, clock: Clock
+    ) -> None:
         self._cluster = cluster
         self._store = store
         self._authorities = authorities
         self._intake = intake
+        self._clock = clock
         self._ours: set[str] = set()
+        self._written: dict[tuple[str, str, str], deque[float]] = {}
         self.cluster_bundles = True
 
     async def reconcile(self, place: str, configuration: str) -> Outcome:
@@ -81,6 +91,7 @@ class Publisher:
             return None
         body = _config_map(place, wish) if place else _cluster_trust_bundle(name, wish)
         try:
+            self._refuse_if_undone(place, wish)
             if known is None:
                 written = await self._create(resource, body, wish)
                 if written is None:
@@ -94,7 +105,18 @@ class Publisher:
         except (ForbiddenError, InvalidError) as error:
             return error.message
         self._note(place, name, written)
+        self._written.setdefault(_what(place, wish), deque()).append(self._clock.monotonic())
         return None
+
+    def _refuse_if_undone(self, place: str, wish: BundleWish) -> None:
+        """Stop for a while when somebody, perhaps a second operator, always undoes what is written."""
+        written = self._written.get(_what(place, wish), deque())
+        while written and written[0] <= self._clock.monotonic() - WITHIN:
+            written.popleft()
+        if not written:
+            self._written.pop(_what(place, wish), None)
+        if len(written) >= MOST_WRITES:
+            raise InvalidError(UNDONE)
 
     async def _create(self, resource: names.Resource, body: JSON, wish: BundleWish) -> JSON | None:
         """Create the object; when it is there already, take it over only if it is ours."""
@@ -119,6 +141,10 @@ class Publisher:
     def _note(self, place: str, name: str, body: JSON) -> None:
         self._ours.add(Meta.of(body).uid)
         self._store.bundles[place, name] = bundle_view(body)
+
+
+def _what(place: str, wish: BundleWish) -> tuple[str, str, str]:
+    return place, wish.configuration, wish.digest
 
 
 def _digest(text: str) -> str:

@@ -63,12 +63,15 @@ def _by_need(found: Situation, root: Root, why: str) -> Removal:
     watched = _watched(found, root)
     if watched is not None:
         return Removal(why, watched, again=_first_end(found))
+    # Before the evidence, which a look has only in its course: the status must not depend on how far it is.
+    waits = _undelivered(found, root) if why == ASKED else None
+    if waits is not None:
+        return waits
     evidence = evidence_of(found.snapshot, root)
     if evidence is None:
         return Removal(why, unknown=True)
     if not evidence.count:
-        waits = _undelivered(found, root) if why == ASKED else None
-        return waits or Removal(why)
+        return Removal(why)
     more = evidence.count - len(evidence.blockers)
     listed = ", ".join(evidence.blockers) + (f" and {more} more" if more else "")
     return Removal(why, f"needed by {listed}", again=evidence.next_end)

@@ -36,7 +36,7 @@ from meshca.kube.credentials import in_cluster
 from meshca.kube.events import EventRecorder
 from meshca.kube.gateway import Gateway
 from meshca.kube.session import Session
-from meshca.planning.views import Meta
+from meshca.planning.views import Meta, annotations_of
 from meshca.providers.registry import ProviderRegistry
 from meshca.runtime import sources
 
@@ -179,7 +179,7 @@ class _Engine:
         self.timers = Timers(clock, self._fire)
         self.intake = Intake(self.store, self.queue, self.authorities, self.timers, clock)
         self.publisher = Publisher(
-            cluster=gateway, store=self.store, authorities=self.authorities, intake=self.intake
+            cluster=gateway, store=self.store, authorities=self.authorities, intake=self.intake, clock=clock
         )
         self.admissions = AdmissionReconciler(
             cluster=gateway,
@@ -259,6 +259,18 @@ class _Engine:
                 await self.configurations.reconcile(name)
             except MeshCAError as error:
                 _log.warning("not read at start", extra={"configuration": name, "why": error.message})
+        await self._finish_deletions()
+
+    async def _finish_deletions(self) -> None:
+        """Go on with configurations that are gone and whose keys were to be deleted with them."""
+        selector = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
+        kept = await sources.insist(
+            lambda: self._gateway.list(names.CONFIG_MAP, self._settings.namespace, label_selector=selector)
+        )
+        for body in kept:
+            name = annotations_of(body).get(names.ANNOTATION_DELETE_KEYS, "")
+            if name and name not in self.store.configurations:
+                self.queue.add(configuration_key(name), Urgency.CONTROL)
 
     async def safety_net(self) -> None:
         """Look at what no watch may have told of: every ten minutes, and after each new listing of leaves."""
