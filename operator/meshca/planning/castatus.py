@@ -68,7 +68,7 @@ def next_expiry_change(situation: Situation) -> datetime | None:
     root, desired = situation.root, situation.settled
     if root is None or desired is None:
         return None
-    warning = root.facts.not_after - desired.root_renew_before
+    warning = rotation.warned_from(root, desired)
     return warning if warning > situation.snapshot.now else root.facts.not_after
 
 
@@ -179,7 +179,7 @@ def _expiring(situation: Situation) -> tuple[bool, str, str]:
     end = format_time(root.facts.not_after)
     if root.facts.not_after <= now:
         return True, Reason.ROOT_EXPIRED, f"root {root.meta.name!r} expired at {end}"
-    if root.facts.not_after - desired.root_renew_before <= now:
+    if rotation.warned_from(root, desired) <= now:
         return True, Reason.ROOT_EXPIRING_SOON, f"root {root.meta.name!r} expires at {end}"
     return False, Reason.AS_EXPECTED, f"root {root.meta.name!r} expires at {end}"
 

@@ -44,7 +44,7 @@ class Desired:
     key: KeySpec
     trigger: str
     root_ttl: timedelta
-    root_renew_before: timedelta
+    root_renew_before: timedelta | None
     intermediate_ttl: timedelta
     leaf_ttl: timedelta
     leaf_max_ttl: timedelta
@@ -81,7 +81,7 @@ def resolve(configuration: str, spec: CAConfigurationSpec) -> Desired:
         key=key,
         trigger=rotation.trigger,
         root_ttl=root.ttl,
-        root_renew_before=root.effective_renew_before,
+        root_renew_before=root.renew_before,
         intermediate_ttl=spec.intermediate.ttl,
         leaf_ttl=spec.leaf.ttl,
         leaf_max_ttl=spec.leaf.max_ttl,

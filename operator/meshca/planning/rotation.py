@@ -71,10 +71,20 @@ def meets(root: Root, wish: Wish) -> bool:
     return root.base == wish.base or (not root.base and root.key_secret.endswith(f"-{wish.identity}"))
 
 
+def warned_from(root: Root, desired: Desired) -> datetime:
+    """Return when a root begins to be near its end: by default for the last fifth of its own life."""
+    facts = root.facts
+    before = desired.root_renew_before
+    if before is None:
+        # Not of the life that new roots get: a change of that is no reason to rotate.
+        before = (facts.not_after - facts.not_before) // 5
+    return facts.not_after - before
+
+
 def ends_soon(root: Root, desired: Desired, now: datetime) -> bool:
     """Tell whether a root is to be replaced because of its age: never an imported one, nor too late."""
     end = root.facts.not_after
-    return root.source != "Imported" and end - desired.root_renew_before <= now < end
+    return root.source != "Imported" and warned_from(root, desired) <= now < end
 
 
 def forced(found: Situation) -> bool:

@@ -20,7 +20,7 @@ def test_defaults() -> None:
     assert wish.trust_domain is None
     assert (wish.cluster_name, wish.provider, wish.imported_secret) == ("default", "Builtin", "")
     assert wish.key == pki.spec("ECDSA 256")
-    assert (wish.root_ttl, wish.root_renew_before) == (87600 * HOUR, 17520 * HOUR)
+    assert (wish.root_ttl, wish.root_renew_before) == (87600 * HOUR, None)
     assert (wish.intermediate_ttl, wish.leaf_ttl, wish.leaf_max_ttl) == (8760 * HOUR, 72 * HOUR, 72 * HOUR)
     assert (wish.csr_max_per_second, wish.csr_max_concurrent, wish.reissue_per_second) == (0, 0, 50)
     assert (wish.bundle_name, wish.cluster_trust_bundle) == ("meshca-trust-bundle", True)

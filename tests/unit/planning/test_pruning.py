@@ -415,3 +415,28 @@ def test_keys_go_with_the_configuration_when_that_was_asked_for() -> None:
         *["DeleteRoot", "ReleaseRoot"] * 2,
         "HoldConfiguration",
     ]
+
+
+def test_deleted_root_waits_until_replaced_leaves_have_reached_their_holders() -> None:
+    world, old = rotated()
+    ask_deletion(world, old)
+    world.now = NOW + timedelta(minutes=10) - SECOND
+    plan = world.settle()
+    assert old.meta.name in names_of(world)
+    assert "load the new ones" in message_of(world, old)
+    assert plan.due == NOW + timedelta(minutes=10)
+    world.now = NOW + timedelta(minutes=10)
+    world.settle()
+    assert old.meta.name not in names_of(world)
+
+
+def test_deleted_root_waits_while_a_rotation_is_in_progress() -> None:
+    world, old = rotated()
+    world.now = NOW + timedelta(hours=1)
+    world.publication = replace(world.publication, current=2, behind=("slow",))
+    world.ask("two")
+    world.settle()
+    ask_deletion(world, old)
+    world.settle()
+    assert old.meta.name in names_of(world)
+    assert "a rotation is in progress" in message_of(world, old)

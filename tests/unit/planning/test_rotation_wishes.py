@@ -424,6 +424,7 @@ def test_218_imported_root_near_its_end_is_only_told() -> None:
         spec={
             "provider": {"type": "Builtin", "builtin": {"rootSecretName": "mine"}},
             "intermediate": {"ttl": "1000h"},
+            "root": {"renewBefore": "3001h"},
         },
         imported=ImportedPair(facts.fingerprint, facts.uris[0], ""),
         imported_root=certificate,
@@ -458,3 +459,12 @@ def test_imported_root_with_the_key_of_another_is_refused() -> None:
     assert authority_of(plan).root == world.active.facts.fingerprint
     world.imported = replace(world.imported, public_key="0" * 64)
     assert world.condition("Ready")[1] != "InvalidConfiguration"
+
+
+def test_071_longer_life_for_new_roots_does_not_make_the_present_one_old() -> None:
+    world = bootstrapped(spec={"trustDomain": "example.org", "root": {"ttl": "10000h"}})
+    world.spec = world.spec | {"root": {"ttl": "87600h"}}
+    plan = world.settle()
+    assert len(world.roots) == 1
+    assert "rotation" not in plan.status
+    assert world.condition("RootExpiringSoon")[0] == "False"
