@@ -46,7 +46,9 @@ class UserRoot:
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.cluster = cluster
         self.body = scenario.configuration(
-            namespace, provider={"builtin": {"rootSecretName": f"{namespace}-root"}}, root={"ttl": "87600h"}
+            namespace,
+            provider={"builtin": {"rootSecretName": f"{namespace}-root"}},
+            root={"ttl": "87600h", "renewBefore": "100h"},
         )
         self.name = str(self.body["metadata"]["name"])
         self.secret = f"{namespace}-root"
