@@ -100,7 +100,7 @@ class Root(Model):
     )
     renew_before: Duration | None = Field(
         default=None,
-        description="How long before its end a generated root is rotated. Default: a fifth of its life.",
+        description="How long before its end a generated root is rotated. Default: a fifth of its own life.",
     )
 
     @property

@@ -73,7 +73,7 @@ class CARootStatus(Status):
     prunable_after: Time | None = Field(
         default=None, description="When it may leave the bundle at the earliest."
     )
-    leaves: int = Field(default=0, ge=0, description="Live leaves that need it.")
+    leaves: int = Field(default=0, ge=0, description="Live leaves that need it, once another root is active.")
 
 
 class CARoot(Object):
