@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Final
 
 from meshca.api import names
 from meshca.api.v1alpha1.caroot import RootState
-from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.pki.certificates import to_pem
-from meshca.planning import castatus, pruning, rootstatus, rotation, rotationstatus, signers
+from meshca.planning import castatus, pruning, rootstatus, rotation, rotationstatus, signers, turning
 from meshca.planning.assess import assess
 from meshca.planning.authority import ANNOUNCED_AFTER, Authority, Unavailable
 from meshca.planning.ca import CAPlan, CASnapshot
@@ -23,25 +22,18 @@ from meshca.planning.steps import (
     IRREVERSIBLE,
     AcceptSpec,
     CommitActive,
-    CrossSign,
     HoldConfiguration,
     KeepCross,
     MakeRoot,
     MakeSigner,
     MarkActive,
-    MarkInForce,
     MarkPruned,
-    MarkPublished,
-    MarkRotatedOut,
     RaiseLeafTTL,
-    ReadBack,
-    RecordPhase,
     RecordRoot,
     RemoveRootSecret,
     RemoveSigner,
     SettleTrustDomain,
     Step,
-    TouchSecret,
     WriteChain,
     WriteRootStatus,
 )
@@ -52,8 +44,6 @@ if TYPE_CHECKING:
 
 
 LOOK_AGAIN: Final = timedelta(minutes=1)
-LATE: Final = timedelta(seconds=60)
-"""How old the record of an activation may be when it happens."""
 
 
 def plan_configuration(snapshot: CASnapshot) -> CAPlan:
@@ -137,19 +127,6 @@ def _raise_leaf_ttl(situation: Situation) -> Step | None:
     return None
 
 
-def _take_back(situation: Situation) -> Step | None:
-    """Undo what an activation that did not happen has recorded."""
-    root = situation.root
-    committed = root is not None and situation.active_name == root.meta.name
-    if root is not None and committed and root.rotated_out_at and not _is_activating(situation):
-        return MarkInForce(root)
-    step = pruning.retired_again(situation) if committed else None
-    if isinstance(step, MarkRotatedOut) and step.root.published_at is not None:
-        # Whole seconds are kept: in the same one it would not show which record is the newer.
-        return step if step.root.published_at <= situation.snapshot.now else None
-    return step
-
-
 def _make_signer(situation: Situation) -> Step | None:
     root, secret = situation.root, situation.root_secret
     if root is None or secret is None:
@@ -191,95 +168,6 @@ def _prune(situation: Situation) -> Step | None:
         root, why = found
         return MarkPruned(root, rootstatus.root_status(situation, root, RootState.PRUNED), why)
     return pruning.first_evidence(situation)
-
-
-def _record_phase(situation: Situation) -> Step | None:
-    phase = rotation.phase(situation)
-    told = rotation.recorded(situation)
-    wanted = rotationstatus.rotation_status(situation, phase)
-    if phase is None or situation.hold is not None:
-        return None
-    changed = (told.get("phase"), told.get("to")) != (wanted.get("phase"), wanted.get("to"))
-    return RecordPhase(phase.value) if changed else None
-
-
-def _make_next_root(situation: Situation) -> Step | None:
-    wish = situation.make
-    if wish is None or situation.hold is not None:
-        return None
-    return MakeRoot(
-        secret=names.root_secret(situation.snapshot.meta.name, wish.identity),
-        identity=wish.identity,
-        base=wish.base,
-        renewal=wish.renewal,
-        imported=wish.imported,
-    )
-
-
-def _reclaim(situation: Situation) -> Step | None:
-    """Take a retired root back before anything is built on it, so that a prune decided before fails."""
-    target = situation.target
-    if target is None or situation.hold is not None or target.rotated_out_at is None:
-        return None
-    if not target.reclaimed:
-        return MarkPublished(target)
-    secret = secret_of(situation.snapshot, target)
-    assert secret is not None
-    mark = str(target.published_at)
-    return TouchSecret(secret, mark) if secret.touched != mark else None
-
-
-def _prepare(situation: Situation) -> Step | None:
-    target = situation.target
-    secret = secret_of(situation.snapshot, target)
-    if target is None or secret is None or situation.hold is not None:
-        return None
-    for issuer in rotation.missing_crosses(situation, target, secret):
-        issuer_secret = secret_of(situation.snapshot, issuer)
-        if issuer_secret is not None and not rotation.cannot_cross(situation.snapshot, issuer, target):
-            return CrossSign(target, secret, issuer, issuer_secret)
-    signer = signers.best(situation.snapshot, target)
-    if signers.is_due(signer, target, situation.desired, situation.snapshot.now):
-        return MakeSigner(target, secret, to_pem(*rotation.useful_crosses(situation, target, secret)))
-    assert signer is not None
-    wanted = rotation.chain_of(situation, target, signer)
-    return WriteChain(signer, wanted) if signer.chain != wanted else None
-
-
-def _publish(situation: Situation) -> Step | None:
-    target = situation.target
-    if target is None or situation.hold is not None or rotation.is_published(target):
-        return None
-    return MarkPublished(target) if rotation.is_prepared(situation) else None
-
-
-def _read_back(situation: Situation) -> Step | None:
-    if rotation.phase(situation) is not RotationPhase.PUBLISH:
-        return None
-    return ReadBack() if rotation.gate(situation).read_back else None
-
-
-def _activate(situation: Situation) -> Step | None:
-    """Record the activation on both roots, then commit it."""
-    target, root = situation.target, situation.root
-    if not _is_activating(situation) or target is None or root is None:
-        return None
-    if target.activated_at is None or target.rotated_out_at is not None:
-        return MarkActive(target)
-    late = root.rotated_out_at is None or situation.snapshot.now - root.rotated_out_at > LATE
-    if late:
-        return MarkRotatedOut(root, pruning.prunable_after(situation, root))
-    signer, secret = signers.best(situation.snapshot, target), secret_of(situation.snapshot, target)
-    assert signer is not None
-    assert secret is not None
-    older = tuple(
-        item for item in rotation.cross_signers(situation, target) if rotation.is_crossed(secret, item)
-    )
-    return CommitActive(target, signer, rotation.chain_of(situation, target, signer), older)
-
-
-def _is_activating(situation: Situation) -> bool:
-    return rotation.phase(situation) is RotationPhase.ACTIVATE
 
 
 def _write_root_status(situation: Situation) -> Step | None:
@@ -347,20 +235,20 @@ CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     _make_first_root,
     _record_root,
     _raise_leaf_ttl,
-    _take_back,
+    turning.take_back,
     _make_signer,
     _mark_active,
     _commit_active,
-    _record_phase,
+    turning.record_phase,
     _write_root_status,
     _clear_pruned,
     _prune,
-    _make_next_root,
-    _reclaim,
-    _prepare,
-    _publish,
-    _read_back,
-    _activate,
+    turning.make_next_root,
+    turning.reclaim,
+    turning.prepare,
+    turning.publish,
+    turning.read_back,
+    turning.activate,
     _tidy_crosses,
     _write_chain,
     _remove_replaced_signer,
