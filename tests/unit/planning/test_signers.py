@@ -11,9 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from meshca.pki import certificates
+from meshca.pki.certificates import load_all
+from meshca.pki.chain import verify
 from meshca.planning import signers, steps
 from meshca.planning.assess import assess
 from meshca.planning.authority import Authority, Unavailable
+from meshca.planning.ca import Census
 from tests.fakes import pki
 from tests.fakes.caworld import World, bootstrapped, broken, key_secret
 from tests.fakes.pki import NOW
@@ -245,3 +248,41 @@ def test_every_renewal_gains_a_quarter_and_waits_a_minute(
         if old.not_after > world.now:
             assert new.not_after - world.now >= (old.not_after - world.now) * 1.25
             assert new.not_before - old.not_before >= timedelta(minutes=1)
+
+
+def test_110_both_signers_are_renewed_while_a_root_is_published_and_the_newest_one_signs_after() -> None:
+    world = bootstrapped()
+    world.spec = world.spec | {"rotation": {"trigger": "one", "minimumPublishTime": "5000h"}}
+    world.settle()
+    assert world.plan().status["rotation"]["phase"] == "Publish"
+    before = {secret.meta.name for secret in world.signer_secrets}
+    assert len(before) == 2
+    world.now += 4400 * HOUR
+    plan = world.settle()
+    after = {secret.meta.name for secret in world.signer_secrets}
+    assert (len(after), after & before) == (2, set())
+    assert isinstance(plan.authority, Authority)
+    assert plan.authority.signer_secret in after
+    assert plan.status["rotation"]["phase"] == "Publish"
+    world.now += 601 * HOUR
+    turned = world.settle().authority
+    assert isinstance(turned, Authority)
+    assert turned.signer_secret in after - {plan.authority.signer_secret}
+    _, cross = load_all(turned.chain)
+    verify(turned.signer, [cross], [world.roots[0].certificate], at=world.now)
+
+
+def test_111_signer_is_renewed_while_leaves_are_moving_and_keeps_its_cross_certificate() -> None:
+    world = bootstrapped()
+    world.spec = world.spec | {"rotation": {"trigger": "one", "deadline": "8000h"}}
+    world.settle()
+    world.census = Census(by_root={world.roots[0].facts.fingerprint: 1})
+    world.status = world.status | {"rotation": world.status["rotation"] | {"phase": "Reissue"}}
+    old = world.plan().authority
+    world.now += 4400 * HOUR
+    plan = world.settle()
+    assert plan.status["rotation"]["phase"] == "Reissue"
+    assert isinstance(old, Authority)
+    assert isinstance(plan.authority, Authority)
+    assert plan.authority.signer_key_id != old.signer_key_id
+    assert len(load_all(plan.authority.chain)) == 2
