@@ -166,9 +166,11 @@ def next_change(found: Situation) -> tuple[datetime, ...]:
     return tuple(moments)
 
 
-def what_holds(found: Situation, root: Root) -> str:
-    """Say of a root that is to go what stands in the way, or ""."""
+def what_holds(found: Situation, root: Root) -> str | None:
+    """Say of a root that is to go what stands in the way, or ""; None while nobody has looked."""
     decision = None if root.pruned else removal(found, root)
+    if decision is not None and decision.unknown:
+        return None
     return decision.obstacle if decision is not None else ""
 
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from meshca.api.v1alpha1.caroot import RootState
-from meshca.api.v1alpha1.conditions import Condition, ConditionType, Reason, observed, set_condition
+from meshca.api.v1alpha1.conditions import (
+    Condition,
+    ConditionType,
+    Reason,
+    find_condition,
+    observed,
+    set_condition,
+)
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
 from meshca.planning import pruning, rotation, signers
@@ -96,8 +103,13 @@ def _leaves(found: Situation, root: Root) -> int:
 
 def _conditions(found: Situation, root: Root, state: RootState) -> tuple[Condition, ...]:
     ready, reason, message = _ready(found, root, state)
+    told = observed(root.status)
+    before = find_condition(told, ConditionType.READY)
+    if before is not None and root.status.get("state") == state and pruning.what_holds(found, root) is None:
+        # What was found out last stays until somebody has looked again: no reason to write anything.
+        message = before.message
     return set_condition(
-        observed(root.status),
+        told,
         ConditionType.READY,
         "True" if ready else "False",
         reason,

@@ -440,3 +440,16 @@ def test_deleted_root_waits_while_a_rotation_is_in_progress() -> None:
     world.settle()
     assert old.meta.name in names_of(world)
     assert "a rotation is in progress" in message_of(world, old)
+
+
+def test_what_only_a_list_of_all_requests_shows_is_told_once_and_stays() -> None:
+    world, old = rotated()
+    world.now = NOW + timedelta(hours=1)
+    world.needed[old.facts.fingerprint] = ("shop/web",)
+    ask_deletion(world, old)
+    world.settle()
+    assert "needed by shop/web" in message_of(world, old)
+    world.done.clear()
+    world.settle()
+    assert world.done == ["GatherEvidence"]
+    assert "needed by shop/web" in message_of(world, old)
