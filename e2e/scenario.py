@@ -26,7 +26,7 @@ SYSTEM = installation.NAMESPACE
 OPERATOR = f"system:serviceaccount:{SYSTEM}:meshca"
 MEDIC = "medic"
 """An administrator who is in the break-glass group."""
-SPARE_BUNDLES = tuple(f"spare-{number}" for number in range(16))
+SPARE_BUNDLES = tuple(f"spare-{number}" for number in range(40))
 """Bundle names that the installations allow besides the default."""
 TRUST_BUNDLE = "meshca-trust-bundle"
 VALUES = {"trustBundle.configMapNames": f"{{{','.join([TRUST_BUNDLE, *SPARE_BUNDLES])}}}"}

@@ -116,7 +116,9 @@ def test_100_215_a_leader_killed_in_each_phase_leaves_a_rotation_that_the_next_o
         scenario.wait_other(cluster, where, half_done, SECONDS)
         kill_leader(disturbed)
         done = rotation.follow(cluster, name, old)
-        cluster.request("DELETE", path_of(names.CA_ROOT, name=old))
+        at = path_of(names.CA_ROOT, name=old)
+        notes = {names.ANNOTATION_PRUNE_NOW: cluster.request("GET", at)["status"]["fingerprint"]}
+        cluster.request("PATCH", at, {"metadata": {"annotations": notes}})
         kill_leader(disturbed)
         scenario.wait_gone(cluster, path_of(names.CA_ROOT, name=old), SECONDS)
         states = recording.settle()

@@ -155,3 +155,20 @@ async def test_218_root_near_its_end_is_rotated_by_itself() -> None:
         assert witness.most_live <= 3
         assert len(witness.active) >= 2
         assert configuration(cluster)["spec"]["root"] == {"ttl": "6h"}
+
+
+async def test_progress_is_written_at_most_once_a_second() -> None:
+    async with ready() as cluster:
+        made = [f"csr-{number}" for number in range(100)]
+        for name in made:
+            cluster.leaf(name, renewal="Automatic")
+        await cluster.until(lambda: all(cluster.ready(name)[0] == "Issued" for name in made))
+        await asyncio.sleep(5)
+        cluster.written()
+        trigger(cluster, "one", reissuePerSecond=10)
+        await cluster.until(lambda: turning(cluster) == ("False", "Completed"))
+        kinds = Counter(kind for _, kind, _, _ in cluster.written())
+        moving, phases = 11, 6
+        assert kinds["LeafCertificateRequest/status"] == 100
+        assert moving - 3 <= kinds["CAConfiguration/status"] <= moving + phases + 3
+        assert kinds["CARoot/status"] <= 16

@@ -1,7 +1,7 @@
 """What the status of a CARoot says: its place in life, its cross-certificates, its signer, who needs it.
 
 Decides the state of a root from annotations, wish and phase. The number of leaves that still need a retired
-root is written only when it has changed by a tenth, or has come to nothing.
+root is written only when it has changed by half, or has come to nothing.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def _leaves(found: Situation, root: Root) -> int:
     told = before if isinstance(before, int) else 0
     if found.snapshot.census.unread:
         return told
-    return number if not number or abs(number - told) > told // 10 else told
+    return number if not number or abs(number - told) > told // 2 else told
 
 
 def _conditions(found: Situation, root: Root, state: RootState) -> tuple[Condition, ...]:
