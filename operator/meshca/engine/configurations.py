@@ -128,7 +128,7 @@ class ConfigurationReconciler:
         """Carry out a step; returns what was found out about who needs a root."""
         meta, step = Meta.of(body), plan.step
         assert step is not None
-        futile = self._repeats.problem(meta.name, step, self._clock.monotonic())
+        futile = self._repeats.problem(meta, step, self._clock.monotonic())
         if futile:
             raise RefusedError(futile)
         match step:
@@ -140,7 +140,7 @@ class ConfigurationReconciler:
                 return (await self._lookout.evidence(meta.name, root),)
             case _:
                 await self._executor.execute(plan, body)
-        self._repeats.note(meta.name, step, self._clock.monotonic())
+        self._repeats.note(meta, step, self._clock.monotonic())
         return ()
 
     def _cannot_cross(self, name: str, plan: CAPlan, why: str) -> bool:

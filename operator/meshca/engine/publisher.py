@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections import deque
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.engine.intake import bundle_view
 from meshca.engine.outcome import Outcome
+from meshca.engine.recently import Recently
 from meshca.errors import ForbiddenError, InvalidError, NotFoundError
 from meshca.planning.views import Meta
 
@@ -28,9 +28,6 @@ _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
 FOREIGN = "an object of that name exists and is not meshca's: rename or remove it"
 UNDONE = "somebody keeps changing it back: leave it to meshca"
-MOST_WRITES: Final = 5
-WITHIN: Final = 60.0
-"""Seconds within which the same bundle is written to a place so often, and no more."""
 
 
 class Publisher:
@@ -45,7 +42,7 @@ class Publisher:
         self._intake = intake
         self._clock = clock
         self._ours: set[str] = set()
-        self._written: dict[tuple[str, str, str], deque[float]] = {}
+        self._written: Recently[tuple[str, str, str]] = Recently()
         self.cluster_bundles = True
 
     async def reconcile(self, place: str, configuration: str) -> Outcome:
@@ -79,7 +76,6 @@ class Publisher:
         )
 
     async def _bring(self, place: str, wish: BundleWish) -> str | None:
-        resource = names.CONFIG_MAP if place else names.CLUSTER_TRUST_BUNDLE
         name = wish.name if place else names.cluster_trust_bundle(wish.configuration)
         known = self._store.bundles.get((place, name))
         if known is not None and not self._is_ours(known, wish):
@@ -89,9 +85,15 @@ class Publisher:
             self._ours.add(known.uid)
         if known is not None and known.owner and known.digest == _digest(wish.pem):
             return None
+        if self._written.too_often(_what(place, wish), self._clock.monotonic()):
+            # Perhaps a second operator: who always writes back only makes the other do the same.
+            return UNDONE
+        return await self._write(place, name, wish, known)
+
+    async def _write(self, place: str, name: str, wish: BundleWish, known: BundleView | None) -> str | None:
+        resource = names.CONFIG_MAP if place else names.CLUSTER_TRUST_BUNDLE
         body = _config_map(place, wish) if place else _cluster_trust_bundle(name, wish)
         try:
-            self._refuse_if_undone(place, wish)
             if known is None:
                 written = await self._create(resource, body, wish)
                 if written is None:
@@ -105,18 +107,8 @@ class Publisher:
         except (ForbiddenError, InvalidError) as error:
             return error.message
         self._note(place, name, written)
-        self._written.setdefault(_what(place, wish), deque()).append(self._clock.monotonic())
+        self._written.note(_what(place, wish), self._clock.monotonic())
         return None
-
-    def _refuse_if_undone(self, place: str, wish: BundleWish) -> None:
-        """Stop for a while when somebody, perhaps a second operator, always undoes what is written."""
-        written = self._written.get(_what(place, wish), deque())
-        while written and written[0] <= self._clock.monotonic() - WITHIN:
-            written.popleft()
-        if not written:
-            self._written.pop(_what(place, wish), None)
-        if len(written) >= MOST_WRITES:
-            raise InvalidError(UNDONE)
 
     async def _create(self, resource: names.Resource, body: JSON, wish: BundleWish) -> JSON | None:
         """Create the object; when it is there already, take it over only if it is ours."""

@@ -8,49 +8,46 @@ are. Never decides what the step should have been.
 from __future__ import annotations
 
 import json
-from collections import deque
 from dataclasses import fields
 from typing import TYPE_CHECKING, Final
 
+from meshca.engine.recently import Recently
 from meshca.planning.ca import KeySecret, Root
 from meshca.planning.steps import GatherEvidence, ReadBack
 
 if TYPE_CHECKING:
     from meshca.planning.steps import Step
+    from meshca.planning.views import Meta
 
-MOST: Final = 5
-WITHIN: Final = 60.0
-"""Seconds within which the same step may be carried out so often."""
 _READS: Final = (GatherEvidence, ReadBack)
 
 
 class Repeats:
-    """The steps that were carried out for each configuration within the last minute."""
+    """The steps that were carried out for each configuration within the last minute.
+
+    Counted for each generation of its spec: a user who edits it again and again is no defect.
+    """
 
     def __init__(self) -> None:
-        self._done: dict[str, deque[tuple[float, str]]] = {}
+        self._done: Recently[tuple[str, int, str]] = Recently()
 
-    def note(self, configuration: str, step: Step, now: float) -> None:
+    def note(self, configuration: Meta, step: Step, now: float) -> None:
         """Remember that a step was carried out (seconds, monotonic)."""
         if not isinstance(step, _READS):
-            self._done.setdefault(configuration, deque()).append((now, _what(step)))
+            self._done.note(_for(configuration, step), now)
 
-    def problem(self, configuration: str, step: Step, now: float) -> str:
+    def problem(self, configuration: Meta, step: Step, now: float) -> str:
         """Say that a step has had no effect, or "" when it may be carried out."""
-        done = self._done.get(configuration, deque())
-        while done and done[0][0] <= now - WITHIN:
-            done.popleft()
-        if not done:
-            self._done.pop(configuration, None)
-            return ""
-        wanted = _what(step)
-        count = sum(what == wanted for _, what in done)
-        if count < MOST:
+        if not self._done.too_often(_for(configuration, step), now):
             return ""
         return (
-            f"{type(step).__name__} was carried out {count} times within a minute and is still due:"
+            f"{type(step).__name__} was carried out again and again within a minute and is still due:"
             " somebody undoes what the operator writes, or the API server does not keep it"
         )
+
+
+def _for(configuration: Meta, step: Step) -> tuple[str, int, str]:
+    return configuration.name, configuration.generation, _what(step)
 
 
 def _what(step: Step) -> str:
