@@ -12,8 +12,9 @@ help: ; @grep -oE '^[a-z]+:' Makefile | sort -u | tr '\n' ' '; echo
 venv: $(VENV)/.stamp
 $(VENV)/.stamp: $(REQ) pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --require-hashes -r $(REQ)
+	$(BIN)/pip install --quiet --no-deps --require-hashes -r $(REQ)
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/pip check
 	touch $@
 
 lint: venv ; $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo

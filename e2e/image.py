@@ -124,7 +124,7 @@ def _build_base(root: Path, packages: list[debian.Package]) -> None:
         debian.unpack(_apt().download(packages, Path(scratch)), root, wanted)
     version = python_version(packages)
     site = root / _SITE.format(version)
-    _pip_install(site, ["--require-hashes", "-r", str(REQUIREMENTS)])
+    _pip_install(site, ["--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)])
     _strip(site)
     _finish(root)
     _compile(root, [root / f"usr/lib/python{version}", site])

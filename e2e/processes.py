@@ -7,6 +7,7 @@ Never decides which programs run. Processes are ended by their own process group
 from __future__ import annotations
 
 import atexit
+import contextlib
 import fcntl
 import functools
 import json
@@ -86,7 +87,7 @@ class Process:
     def send(self, number: signal.Signals) -> None:
         """Send a signal (for instance SIGSTOP) to its process group."""
         if self.alive and self._child:
-            os.killpg(self._child.pid, number)
+            _signal(self._child.pid, number)
 
     def join(self) -> int:
         """Block until it has ended, whoever ended it, and return its exit code."""
@@ -126,12 +127,12 @@ class Process:
             return 0
         if child.poll() is None:
             # A stopped process would take the signal only after somebody continued it.
-            os.killpg(child.pid, number)
-            os.killpg(child.pid, signal.SIGCONT)
+            _signal(child.pid, number)
+            _signal(child.pid, signal.SIGCONT)
             try:
                 child.wait(timeout)
             except subprocess.TimeoutExpired:
-                os.killpg(child.pid, signal.SIGKILL)
+                _signal(child.pid, signal.SIGKILL)
                 child.wait(STOP_SECONDS)
         self._forget()
         return child.returncode
@@ -142,6 +143,12 @@ class Process:
         self._child = None
         if self in _running:
             _running.remove(self)
+
+
+def _signal(group: int, number: signal.Signals) -> None:
+    # Another thread that joins it may have collected it since it was last seen alive.
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(group, number)
 
 
 _running: list[Process] = []

@@ -42,7 +42,9 @@ def test_every_package_comes_with_a_hash_or_from_the_tree() -> None:
     assert len(installs) == 3
     for command in installs:
         hashed = "--require-hashes" in command and "--only-binary=:all:" in command
-        assert hashed or ("--no-deps" in command and "--no-index" in command)
+        assert hashed or "--no-index" in command
+        # The lists are complete; a resolver may still look at versions that came out later, and fail.
+        assert "--no-deps" in command
 
 
 def test_no_file_is_copied_that_is_not_there_or_is_kept_out() -> None:
