@@ -3,12 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 
 import pytest
 
-from meshca.api.names import CLUSTER_TRUST_BUNDLE, CONFIG_MAP, EVENT, LEASE, SECRET, VALIDATING_BINDING
+from meshca.api.names import (
+    CLUSTER_TRUST_BUNDLE,
+    CONFIG_MAP,
+    EVENT,
+    LEASE,
+    ROLE_BINDING,
+    SECRET,
+    SERVICE_ACCOUNT,
+    VALIDATING_BINDING,
+)
+from meshca.api.v1alpha1.scalars import parse_time
 from meshca.clock import SystemClock
-from meshca.errors import InvalidError, MisconfiguredError
+from meshca.errors import InvalidError, MisconfiguredError, NotFoundError
 from meshca.kube.events import EventRecorder
 from meshca.kube.lease import Elector, Terms
 from tests.contract.harness import WIDGET, Contract, case
@@ -39,6 +51,39 @@ async def a_tls_secret_has_both_keys(c: Contract) -> None:
         await c.gateway.patch(SECRET, "t", c.namespace, {"data": {"tls.key": None}})
     with pytest.raises(InvalidError):
         await c.gateway.patch(SECRET, "t", c.namespace, {"type": "Opaque"})
+
+
+@case
+async def a_token_names_its_account_and_its_end(c: Contract) -> None:
+    account = {"metadata": {"name": "speaker", "namespace": c.namespace}}
+    made = await c.gateway.create(SERVICE_ACCOUNT, account)
+    found = await c.gateway.token("speaker", c.namespace, seconds=1200)
+    body = found["token"].split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+    about = claims["kubernetes.io"]
+    assert (about["namespace"], about["serviceaccount"]["name"]) == (c.namespace, "speaker")
+    assert about["serviceaccount"]["uid"] == made["metadata"]["uid"]
+    assert (claims["sub"], claims["exp"] - claims["iat"]) == (
+        f"system:serviceaccount:{c.namespace}:speaker",
+        1200,
+    )
+    assert int(parse_time(found["expirationTimestamp"]).timestamp()) == claims["exp"]
+    with pytest.raises(InvalidError):
+        await c.gateway.token("speaker", c.namespace, seconds=599)
+    with pytest.raises(NotFoundError):
+        await c.gateway.token("nobody", c.namespace, seconds=1200)
+
+
+@case
+async def a_binding_keeps_its_role(c: Contract) -> None:
+    group = "rbac.authorization.k8s.io"
+    ref = {"apiGroup": group, "kind": "ClusterRole", "name": "view"}
+    subject = {"kind": "User", "apiGroup": group, "name": "somebody"}
+    body = {"metadata": {"name": "b", "namespace": c.namespace}, "roleRef": ref, "subjects": [subject]}
+    await c.gateway.create(ROLE_BINDING, body)
+    await c.gateway.patch(ROLE_BINDING, "b", c.namespace, {"subjects": []})
+    with pytest.raises(InvalidError):
+        await c.gateway.patch(ROLE_BINDING, "b", c.namespace, {"roleRef": {"name": "edit"}})
 
 
 @case

@@ -46,6 +46,19 @@ SECRET: Final = Resource("", "v1", "secrets", "Secret", namespaced=True)
 CONFIG_MAP: Final = Resource("", "v1", "configmaps", "ConfigMap", namespaced=True)
 NAMESPACE: Final = Resource("", "v1", "namespaces", "Namespace", namespaced=False)
 SERVICE_ACCOUNT: Final = Resource("", "v1", "serviceaccounts", "ServiceAccount", namespaced=True)
+TOKEN_REQUEST: Final = Resource(
+    "authentication.k8s.io", "v1", "tokenrequests", "TokenRequest", namespaced=True
+)
+ROLE: Final = Resource("rbac.authorization.k8s.io", "v1", "roles", "Role", namespaced=True)
+ROLE_BINDING: Final = Resource(
+    "rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", namespaced=True
+)
+CLUSTER_ROLE: Final = Resource(
+    "rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", namespaced=False
+)
+CLUSTER_ROLE_BINDING: Final = Resource(
+    "rbac.authorization.k8s.io", "v1", "clusterrolebindings", "ClusterRoleBinding", namespaced=False
+)
 EVENT: Final = Resource("events.k8s.io", "v1", "events", "Event", namespaced=True)
 LEASE: Final = Resource("coordination.k8s.io", "v1", "leases", "Lease", namespaced=True)
 CLUSTER_TRUST_BUNDLE: Final = Resource(
@@ -78,6 +91,7 @@ KEY_ROLE_ROOT: Final = "root"
 KEY_ROLE_SIGNER: Final = "signer"
 LABEL_TRUST_BUNDLE: Final = f"{GROUP}/trust-bundle"
 LABEL_LEAF: Final = f"{GROUP}/leaf"
+LABEL_FEDERATED_CLUSTER: Final = f"{GROUP}/federated-cluster"
 
 ANNOTATION_ACTIVATED_AT: Final = f"{GROUP}/activated-at"
 ANNOTATION_TRIGGER: Final = f"{GROUP}/trigger"
@@ -113,6 +127,22 @@ def ca_root(configuration: str, fingerprint: str) -> str:
 def accepted_config_map(configuration: str) -> str:
     """Name the ConfigMap in the operator's namespace that keeps the last accepted spec."""
     return f"meshca-accepted-{configuration}"
+
+
+FEDERATION_ACCOUNT: Final = "meshca"
+"""ServiceAccount by which a secondary speaks to its primary, in the namespace of that secondary."""
+SECONDARY_ROLE: Final = "meshca-secondary"
+"""ClusterRole of the chart that lets a secondary read what its primary publishes."""
+
+
+def federation_namespace(cluster: str) -> str:
+    """Name the namespace of a secondary in its primary, and the cluster-wide roles that it has there."""
+    return f"meshca-fed-{cluster}"
+
+
+def join_secret(configuration: str) -> str:
+    """Name the Secret of a secondary by which it reaches a CAConfiguration of its primary."""
+    return f"meshca-primary-{configuration}"
 
 
 ADMISSION_CONFIG_MAP: Final = "meshca-admission"

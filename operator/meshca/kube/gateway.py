@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from meshca.api.names import FIELD_MANAGER
+from meshca.api.names import FIELD_MANAGER, SERVICE_ACCOUNT, TOKEN_REQUEST
 from meshca.errors import GoneError, MeshCAError, TransientError, UnknownOutcomeError
 from meshca.kube.addresses import key, object_path, path_of, place
 from meshca.kube.answers import classify, failure
@@ -257,6 +257,28 @@ class Gateway:
             body={"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions},
             typed=False,
         )
+
+    async def token(
+        self, account: str, namespace: str, *, seconds: int, audiences: Sequence[str] = ()
+    ) -> JSON:
+        """Make a token of a ServiceAccount for ``seconds`` (at least 600; the server may shorten it).
+
+        Returns the status of the TokenRequest: ``token`` and ``expirationTimestamp``. The API server's own
+        audience unless ``audiences`` says otherwise.
+        """
+        spec = {"expirationSeconds": seconds} | ({"audiences": [*audiences]} if audiences else {})
+        answer = await self._write(
+            TOKEN_REQUEST,
+            "create",
+            "POST",
+            object_path(SERVICE_ACCOUNT, namespace, account, "token"),
+            key(namespace, account),
+            body={"spec": spec},
+        )
+        found = answer.get("status")
+        if not isinstance(found, dict) or not found.get("token"):
+            raise UnknownOutcomeError("the API server's answer holds no token", reason="BadAnswer")
+        return found
 
     async def _read(self, path: str, params: dict[str, str], accept: str, what: str) -> Response:
         try:

@@ -169,6 +169,12 @@ def _check_bundle(resource: Resource, new: JSON, old: JSON | None) -> None:
         raise invalid(resource, name, "spec.signerName", "Invalid value: field is immutable")
 
 
+def _check_binding(resource: Resource, new: JSON, old: JSON | None) -> None:
+    name = new["metadata"]["name"]
+    if old is not None and new.get("roleRef") != old.get("roleRef"):
+        raise invalid(resource, name, "roleRef", "Invalid value: cannot change roleRef")
+
+
 def built_in() -> list[Kind]:
     return [
         Kind(
@@ -180,6 +186,10 @@ def built_in() -> list[Kind]:
         Kind(names.CONFIG_MAP, prepare=_prepare_config_map),
         Kind(names.NAMESPACE, status=True, prepare=_prepare_namespace, selectable=("status.phase",)),
         Kind(names.SERVICE_ACCOUNT),
+        Kind(names.ROLE, any_name=True),
+        Kind(names.ROLE_BINDING, any_name=True, check=_check_binding),
+        Kind(names.CLUSTER_ROLE, any_name=True),
+        Kind(names.CLUSTER_ROLE_BINDING, any_name=True, check=_check_binding),
         Kind(names.LEASE, unconditional_update=False, create_on_update=True, check=_check_lease),
         Kind(names.EVENT, check=_check_event, create_on_update=True),
         Kind(

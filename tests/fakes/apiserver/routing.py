@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from meshca.api import names
 from tests.fakes.apiserver import status
 from tests.fakes.apiserver.faults import RequestInfo
 
@@ -28,7 +29,8 @@ def route(request: Request, kinds: dict[Resource, Kind]) -> tuple[RequestInfo, K
         namespace, rest = rest[1], rest[2:]
     plural, name, subresource = (*rest, "", "")[:3]
     kind = _kind(kinds, group, version, plural)
-    if subresource and (subresource != "status" or not kind.status):
+    token = (kind.resource, subresource) == (names.SERVICE_ACCOUNT, "token")
+    if subresource and not token and (subresource != "status" or not kind.status):
         raise status.ApiError(404, "NotFound", "the server could not find the requested resource", details={})
     verb = _VERBS.get(request.method) or _read_verb(request, name)
     apply = request.content_type == "application/apply-patch+yaml"

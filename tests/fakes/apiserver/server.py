@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.clock import SystemClock
 from tests.fakes.apiserver import kinds as known_kinds
-from tests.fakes.apiserver import selectors, status, watching, wire
+from tests.fakes.apiserver import selectors, status, tokens, watching, wire
 from tests.fakes.apiserver.controllers import Controllers
 from tests.fakes.apiserver.faults import AnswerLostError, AuditEntry, Fault, RequestInfo, UnreachableError
 from tests.fakes.apiserver.routing import route
@@ -182,6 +182,8 @@ class ApiServer:
         if info.verb in {"list", "watch"}:
             found = self._list if info.verb == "list" else self._watch
             return found(request, info, kind)
+        if info.subresource == "token":
+            return self._token(request, info, kind)
         if (info.verb == "create") == bool(info.name):
             raise status.method_not_allowed()
         if info.verb == "delete":
@@ -192,6 +194,13 @@ class ApiServer:
         code = 200 if existed else 201
         form = wire.as_partial(item) if wire.partial(request.accept, "PartialObjectMetadata") else item
         return self._json(code, form)
+
+    def _token(self, request: Request, info: RequestInfo, kind: Kind) -> Answer:
+        if info.verb != "create":
+            raise status.method_not_allowed()
+        account = self._get(request, info, kind)
+        asked = wire.parsed(request, {"application/json"})
+        return self._json(201, tokens.granted(account, asked, self.clock.now()))
 
     def _get(self, _request: Request, info: RequestInfo, kind: Kind) -> JSON:
         found = self.store.get(kind.resource, (info.namespace, info.name))

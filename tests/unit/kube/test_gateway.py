@@ -42,6 +42,15 @@ def _leaf(name: str = "a") -> JSON:
     return {"metadata": {"name": name, "namespace": NS}, "spec": {"secretName": "s"}}
 
 
+async def test_a_token_that_is_not_in_the_answer_is_no_token() -> None:
+    transport = Scripted(Response(201, {}, b'{"status":{"token":""}}'))
+    with pytest.raises(errors.UnknownOutcomeError, match="holds no token"):
+        await Gateway(transport).token("meshca", NS, seconds=600, audiences=["other"])
+    asked = transport.asked[0]
+    assert asked["path"] == "/api/v1/namespaces/default/serviceaccounts/meshca/token"
+    assert json.loads(asked["body"])["spec"] == {"expirationSeconds": 600, "audiences": ["other"]}
+
+
 class Scripted:
     """A transport that gives prepared answers and keeps what it was asked."""
 
