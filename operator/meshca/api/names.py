@@ -89,6 +89,8 @@ LABEL_CONFIGURATION: Final = f"{GROUP}/ca-configuration"
 LABEL_KEY_ROLE: Final = f"{GROUP}/key-role"
 KEY_ROLE_ROOT: Final = "root"
 KEY_ROLE_SIGNER: Final = "signer"
+KEY_ROLE_REQUESTED: Final = "requested-signer"
+"""A signer's key for which another cluster has yet to make the certificate."""
 LABEL_TRUST_BUNDLE: Final = f"{GROUP}/trust-bundle"
 LABEL_LEAF: Final = f"{GROUP}/leaf"
 LABEL_FEDERATED_CLUSTER: Final = f"{GROUP}/federated-cluster"
@@ -104,6 +106,8 @@ ANNOTATION_LARGEST_LEAF_TTL: Final = f"{GROUP}/largest-leaf-ttl"
 ANNOTATION_IDENTITY: Final = f"{GROUP}/identity"
 ANNOTATION_PRUNE_NOW: Final = f"{GROUP}/prune-now"
 ANNOTATION_DELETE_KEYS: Final = f"{GROUP}/delete-keys"
+ANNOTATION_ACCEPT_SEQUENCE: Final = f"{GROUP}/accept-sequence"
+"""On a secondary: the bundle sequence from which a restored or replaced primary may go on."""
 
 BUNDLE_KEY: Final = "ca.crt"
 RESERVED_SECRET_PREFIX: Final = "meshca-"  # noqa: S105  a name, not a password
@@ -117,6 +121,11 @@ def root_secret(configuration: str, identity: str) -> str:
 def signer_secret(configuration: str, subject_key_id: str) -> str:
     """Name the Secret of a signer; ``subject_key_id`` is hex, at least 10 digits."""
     return f"meshca-signer-{configuration}-{subject_key_id[:10]}"
+
+
+def intermediate(cluster: str, subject_key_id: str) -> str:
+    """Name a secondary's request for a signer; ``subject_key_id`` is hex, at least 10 digits."""
+    return f"{cluster}-{subject_key_id[:10]}"
 
 
 def ca_root(configuration: str, fingerprint: str) -> str:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from meshca.api.v1alpha1.base import StatusModel
 from meshca.api.v1alpha1.metadata import Status
-from meshca.api.v1alpha1.scalars import Time
+from meshca.api.v1alpha1.scalars import Duration, Time
 
 
 class RotationPhase(StrEnum):
@@ -72,6 +72,24 @@ class RotationStatus(StatusModel):
     )
 
 
+class FederationStatus(StatusModel):
+    """What a secondary knows of its primary."""
+
+    configuration_id: str = Field(default="", description="uid of the primary's CAConfiguration.")
+    sequence: int = Field(default=0, ge=0, description="Highest bundle sequence seen of the primary.")
+    active_root: str = Field(
+        default="", description="SHA-256 fingerprint of the root that is active in the primary."
+    )
+    request: str = Field(
+        default="",
+        description="IntermediateCertificateRequest in the primary that is in flight, or was the last.",
+    )
+    intermediate_ttl: Duration | None = Field(
+        default=None,
+        description="Life that the primary gives to this cluster's signers.",
+    )
+
+
 class CAConfigurationStatus(Status):
     """What the CA says of itself."""
 
@@ -82,3 +100,6 @@ class CAConfigurationStatus(Status):
     )
     signer: SignerStatus | None = Field(default=None, description="The present signer.")
     rotation: RotationStatus | None = Field(default=None, description="The present or the last rotation.")
+    federation: FederationStatus | None = Field(
+        default=None, description="What is known of the primary; only in a secondary."
+    )

@@ -70,6 +70,14 @@ class Reason(StrEnum):
     CLOCK_SKEW = "ClockSkew"
     IDENTITY_TEMPLATE_CHANGED = "IdentityTemplateChanged"
     AS_EXPECTED = "AsExpected"
+    CONNECTED = "Connected"
+    PRIMARY_UNREACHABLE = "PrimaryUnreachable"
+    PRIMARY_REFUSES = "PrimaryRefuses"
+    JOIN_SECRET_INVALID = "JoinSecretInvalid"  # noqa: S105  a reason, not a password
+    PRIMARY_MISMATCH = "PrimaryMismatch"
+    PRIMARY_WENT_BACK = "PrimaryWentBack"
+    NOT_REGISTERED = "NotRegistered"
+    CLUSTER_NAME_CONFLICT = "ClusterNameConflict"
 
 
 _PHASES: Final = (Reason.PREPARE, Reason.PUBLISH, Reason.ACTIVATE, Reason.REISSUE, Reason.COMPLETE)
@@ -106,7 +114,17 @@ REASONS: Final[dict[str, tuple[Reason, ...]]] = {
         Reason.SECONDARY_BEHIND,
         Reason.CLOCK_SKEW,
         Reason.IDENTITY_TEMPLATE_CHANGED,
+        Reason.PRIMARY_MISMATCH,
+        Reason.PRIMARY_WENT_BACK,
+        Reason.NOT_REGISTERED,
+        Reason.CLUSTER_NAME_CONFLICT,
         Reason.AS_EXPECTED,
+    ),
+    "Reachable, on a secondary's CAConfiguration": (
+        Reason.CONNECTED,
+        Reason.PRIMARY_UNREACHABLE,
+        Reason.PRIMARY_REFUSES,
+        Reason.JOIN_SECRET_INVALID,
     ),
 }
 
