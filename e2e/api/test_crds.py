@@ -33,11 +33,14 @@ SPECS: dict[str, JSON] = {
 
 
 def made(api: Cluster, resource: Resource, name: str, spec: JSON | None = None) -> JSON:
+    spec = SPECS[resource.kind] if spec is None else spec
+    if resource == names.FEDERATED_CLUSTER:
+        spec = spec | {"clusterName": name}
     body = {
         "apiVersion": names.API_VERSION,
         "kind": resource.kind,
         "metadata": {"name": name},
-        "spec": SPECS[resource.kind] if spec is None else spec,
+        "spec": spec,
     }
     namespace = "default" if resource.namespaced else ""
     answer = world.create(api, resource, body, namespace=namespace, identity=world.MEDIC)

@@ -54,6 +54,8 @@ def operator(api: Cluster) -> str:
 def made(api: Cluster, resource: Resource, name: str, spec: JSON) -> str:
     """Make an object as the break-glass group may; return its namespace."""
     namespace = "default" if resource.namespaced else ""
+    if resource == names.FEDERATED_CLUSTER:
+        spec = spec | {"clusterName": name}
     body = {
         "apiVersion": names.API_VERSION,
         "kind": resource.kind,

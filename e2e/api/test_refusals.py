@@ -94,6 +94,7 @@ def test_a_good_leaf_request_is_taken(api: Cluster, spec: JSON) -> None:
         (names.INTERMEDIATE, ICR | {"clusterName": "West"}, ["spec.clusterName", "West", "DNS label"]),
         (names.FEDERATED_CLUSTER, FEDERATED | {"maxIntermediateTTL": "2h"}, ["2h", "3h"]),
         (names.FEDERATED_CLUSTER, FEDERATED | {"requester": {}}, ["requester.username", "Required value"]),
+        (names.FEDERATED_CLUSTER, FEDERATED, ["spec.clusterName", "west", "metadata.name, row"]),
     ],
 )
 def test_other_bad_objects_are_refused(api: Cluster, resource: Resource, spec: Any, named: list[str]) -> None:
@@ -163,6 +164,7 @@ IMMUTABLE: list[tuple[str, Resource, JSON, JSON, list[str]]] = [
     ("renewal", names.LEAF, LEAF, {"renewal": "Automatic"}, ["spec.renewal is immutable"]),
     ("configuration", names.LEAF, LEAF, {"caConfigurationName": "x"}, ["caConfigurationName is immutable"]),
     ("icr", names.INTERMEDIATE, ICR, {"clusterName": "east"}, ["spec.clusterName is immutable"]),
+    ("icr-requester", names.INTERMEDIATE, ICR, {"requester": "x"}, ["spec.requester is immutable"]),
     ("fedc", names.FEDERATED_CLUSTER, FEDERATED, {"namespace": "x"}, ["spec.namespace is immutable"]),
     ("caroot", names.CA_ROOT, ROOT, {"certificate": "other"}, ["spec.certificate is immutable"]),
 ]
@@ -173,7 +175,7 @@ def test_an_immutable_field_neither_changes_nor_appears_nor_vanishes(
     api: Cluster, row: tuple[str, Resource, JSON, JSON, list[str]]
 ) -> None:
     label, resource, spec, change, named = row
-    name = f"fixed-{label}"
+    name = "west" if resource == names.FEDERATED_CLUSTER else f"fixed-{label}"
     assert post(api, resource, spec, name, dry=False).status == 201
     namespace = "default" if resource.namespaced else ""
     answer = world.patch(api, resource, name, {"spec": change}, namespace=namespace, identity=world.MEDIC)

@@ -113,8 +113,10 @@ SHAPES: Final[dict[type[Object], Shape]] = {
             Column("Ready", f"{_READY}.status"),
             Column("Reason", f"{_READY}.reason"),
             Column("Root", ".status.root"),
+            Column("Expires", ".status.notAfter"),
             _AGE,
             Column("Configuration", ".spec.caConfigurationName", wide=True),
+            Column("Requester", ".spec.requester", wide=True),
         ),
     ),
     FederatedCluster: Shape(

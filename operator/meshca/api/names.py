@@ -108,6 +108,7 @@ ANNOTATION_PRUNE_NOW: Final = f"{GROUP}/prune-now"
 ANNOTATION_DELETE_KEYS: Final = f"{GROUP}/delete-keys"
 ANNOTATION_ACCEPT_SEQUENCE: Final = f"{GROUP}/accept-sequence"
 """On a secondary: the bundle sequence from which a restored or replaced primary may go on."""
+ANNOTATION_INTERMEDIATES: Final = f"{GROUP}/intermediates"
 
 BUNDLE_KEY: Final = "ca.crt"
 RESERVED_SECRET_PREFIX: Final = "meshca-"  # noqa: S105  a name, not a password

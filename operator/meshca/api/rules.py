@@ -131,6 +131,14 @@ _CSR: Final = [
     ),
 ]
 
+# One object for each name: two clusters cannot be registered under one, and rights are given by it.
+_CLUSTER_NAME: Final = rule(
+    "self.metadata.name == self.spec.clusterName",
+    "spec.clusterName must be metadata.name",
+    says="'spec.clusterName ' + self.spec.clusterName + ' must be metadata.name, ' + self.metadata.name",
+    at=".spec.clusterName",
+)
+
 _SELECTOR_EXPRESSION: Final = [
     rule(
         "(has(self.values) && self.values.size() > 0) == (self.operator in ['In', 'NotIn'])",
@@ -322,6 +330,7 @@ RULES_BY_KIND: Final[dict[type[Object], Rules]] = {
         "spec": [*immutable(IntermediateCertificateRequest), *_CSR],
     },
     FederatedCluster: {
+        "": [_CLUSTER_NAME],
         "spec": immutable(FederatedCluster, "clusterName", "caConfigurationName", "namespace"),
         "spec.maxIntermediateTTL": [_at_least("self", "spec.maxIntermediateTTL", 3 * 3600, "3h")],
     },

@@ -223,6 +223,9 @@ def test_every_reason_that_is_wrong_has_advice() -> None:
         if title == "Ready, on a leaf":
             assert all(leaf_advice(reason) != "see its conditions" for reason in reasons[1:])
             continue
+        if title.endswith(("FederatedCluster", "IntermediateCertificateRequest")):
+            # The message says what to do; `meshca status` is about this cluster's own CAs.
+            continue
         kind = title.partition(",")[0]
         status = "False" if kind in {"Ready", "RotationInProgress"} else "True"
         for reason in reasons:

@@ -78,6 +78,14 @@ class Reason(StrEnum):
     PRIMARY_WENT_BACK = "PrimaryWentBack"
     NOT_REGISTERED = "NotRegistered"
     CLUSTER_NAME_CONFLICT = "ClusterNameConflict"
+    REGISTERED = "Registered"
+    NAMESPACE_TAKEN = "NamespaceTaken"
+    NOT_THE_PRIMARY = "NotThePrimary"
+    REPORTING = "Reporting"
+    NEVER_SEEN = "NeverSeen"
+    SILENT = "Silent"
+    UP_TO_DATE = "UpToDate"
+    BEHIND = "Behind"
 
 
 _PHASES: Final = (Reason.PREPARE, Reason.PUBLISH, Reason.ACTIVATE, Reason.REISSUE, Reason.COMPLETE)
@@ -106,6 +114,23 @@ REASONS: Final[dict[str, tuple[Reason, ...]]] = {
         Reason.BUNDLE_CONFLICT,
         Reason.ROOT_EXPIRED,
     ),
+    "Ready, on an IntermediateCertificateRequest": (
+        Reason.ISSUED,
+        Reason.PENDING,
+        Reason.DENIED,
+        Reason.INVALID_REQUEST,
+        Reason.POLICY_GAP,
+        Reason.SIGNER_NOT_READY,
+    ),
+    "Ready, on a FederatedCluster": (
+        Reason.REGISTERED,
+        Reason.NAMESPACE_TAKEN,
+        Reason.CONFIGURATION_NOT_FOUND,
+        Reason.NOT_THE_PRIMARY,
+        Reason.SIGNER_NOT_READY,
+    ),
+    "Reachable, on a FederatedCluster": (Reason.REPORTING, Reason.NEVER_SEEN, Reason.SILENT),
+    "Converged, on a FederatedCluster": (Reason.UP_TO_DATE, Reason.NEVER_SEEN, Reason.BEHIND),
     "RotationInProgress": (*_PHASES, *_ENDS, *_STOPS),
     "RootExpiringSoon": (Reason.ROOT_EXPIRING_SOON, Reason.ROOT_EXPIRED, Reason.AS_EXPECTED),
     "Degraded": (

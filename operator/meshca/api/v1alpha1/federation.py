@@ -15,6 +15,8 @@ from meshca.api.v1alpha1.leaf import Csr
 from meshca.api.v1alpha1.metadata import Object, Status
 from meshca.api.v1alpha1.scalars import Chain, ClusterName, ConfigurationName, Duration, NamespaceName, Time
 
+UserName = Annotated[str, StringConstraints(min_length=1, max_length=1024)]
+
 
 class IntermediateCertificateRequestSpec(Model):
     """What a secondary asks for. Immutable."""
@@ -23,7 +25,15 @@ class IntermediateCertificateRequestSpec(Model):
     ca_configuration_name: ConfigurationName = Field(
         default="default", description="CAConfiguration of the primary that is asked."
     )
-    request: Csr = Field(description="PKCS #10 request for the secondary's signer, PEM, at most 16384 bytes.")
+    request: Csr = Field(
+        description="PKCS #10 request for the secondary's signer, PEM, at most 16384 bytes; its only name is"
+        " spiffe:// and the trust domain."
+    )
+    requester: UserName | None = Field(
+        default=None,
+        description="User who asked: the caller, and requester.username of the FederatedCluster. Filled in by"
+        " admission where the API server has MutatingAdmissionPolicy.",
+    )
 
 
 class IntermediateCertificateRequestStatus(Status):
@@ -31,6 +41,7 @@ class IntermediateCertificateRequestStatus(Status):
 
     certificate_chain: Chain = Field(default="", description="The signer and its cross-certificates, PEM.")
     root: str = Field(default="", description="CARoot under which it was issued.")
+    not_after: Time | None = Field(default=None, description="When the signer expires.")
 
 
 class IntermediateCertificateRequest(Object):
@@ -45,15 +56,15 @@ class IntermediateCertificateRequest(Object):
 class FederatedRequester(Model):
     """Who speaks for a secondary."""
 
-    username: Annotated[str, StringConstraints(min_length=1, max_length=1024)] = Field(
-        description="User name, such as system:serviceaccount:meshca-fed-west:meshca."
-    )
+    username: UserName = Field(description="User name, such as system:serviceaccount:meshca-fed-west:meshca.")
 
 
 class FederatedClusterSpec(Model):
     """A secondary, as the primary knows it."""
 
-    cluster_name: ClusterName = Field(description="Name of the secondary. Immutable.")
+    cluster_name: ClusterName = Field(
+        description="Name of the secondary, the same as metadata.name. Immutable."
+    )
     ca_configuration_name: ConfigurationName = Field(
         default="default", description="CAConfiguration of the primary that it shares. Immutable."
     )
@@ -73,8 +84,12 @@ class LeavesUnderRoot(StatusModel):
 
 
 class FederatedClusterStatus(Status):
-    """What that secondary last reported."""
+    """What that secondary last reported, and what the primary makes of it."""
 
+    reporter: Annotated[str, StringConstraints(max_length=64)] = Field(
+        default="",
+        description="uid of the CAConfiguration that reports: a second cluster under this name has another.",
+    )
     bundle_digest: str = Field(default="", description="Digest of the bundle that its targets hold.")
     roots: tuple[str, ...] = Field(
         default=(), max_length=16, description="SHA-256 fingerprints of the roots that all its targets hold."
@@ -85,6 +100,9 @@ class FederatedClusterStatus(Status):
         default=(), max_length=16, description="Leaves left, by root."
     )
     last_seen: Time | None = Field(default=None, description="When it last reported.")
+    intermediate_ttl: Duration | None = Field(
+        default=None, description="Life that its next signer gets: the wish, or what the root has left."
+    )
 
 
 class FederatedCluster(Object):
