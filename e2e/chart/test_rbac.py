@@ -215,6 +215,32 @@ def test_what_helm_test_runs_as_may_list_one_kind_and_that_is_enough(
         released.kubectl("delete", "--filename=-", input=yaml.safe_dump_all(mine))
 
 
+# --- other clusters -------------------------------------------------------------------------------
+
+PRIMARY = render.CHART.parents[1] / "examples" / "federation" / "primary.yaml"
+WEST = "meshca-fed-west"
+SECONDARY = (
+    rights(OWN, "caconfigurations", READ)
+    | rights(OWN, "caroots", READ)
+    | rights(OWN, "federatedclusters", ("get",), "west")
+    | rights(OWN, "federatedclusters/status", ("get", "patch"), "west")
+)
+AT_ITS_PLACE = rights(OWN, "intermediatecertificaterequests", ("create", *READ)) | rights(
+    "", "serviceaccounts/token", ("create",), "meshca"
+)
+
+
+def test_a_secondary_may_do_what_the_table_says_and_nothing_else(released: Cluster) -> None:
+    released.apply(PRIMARY.read_text())
+    secondary, bystander = released.client(token=released.token(WEST, "meshca")), workload(released, SHOP)
+    for place, more in ((WEST, AT_ITS_PLACE), (HOME, set()), (SHOP, set()), ("kube-system", set())):
+
+        def differences(place: str = place, more: set[Right] = more) -> JSON:
+            return {"rights": (held(secondary, place) - held(bystander, place)) ^ (SECONDARY | more)}
+
+        assert not any(settled(differences).values()), (place, differences())
+
+
 # --- the same asked one by one, of the authoriser itself ------------------------------------------
 
 BUNDLE = "meshca-trust-bundle"

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from meshca.api import names
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.cli.app import Surroundings, app
+from meshca.cli.app import app
+from meshca.cli.command import Surroundings
 from meshca.cli.screen import Screen
 from meshca.kube.gateway import Gateway
 from meshca.pki import issuance
@@ -73,6 +74,7 @@ class Mesh:
     a: Authority = field(default_factory=lambda: pki.authority(name="a"))
     b: Authority = field(default_factory=lambda: pki.authority(name="b"))
     targets: list[Target] = field(default_factory=list)
+    address: str = "https://primary.example:6443"
 
     def __post_init__(self) -> None:
         self.server.register(*crd_kinds())
@@ -174,7 +176,7 @@ class Mesh:
     def run(self, *args: str, terminal: bool = False) -> tuple[int, str, str]:
         """Run a command; return exit code, standard output and standard error."""
         out, errors = (_Terminal() if terminal else io.StringIO()), io.StringIO()
-        around = Surroundings(self.connect, Still(), Screen(out, errors))
+        around = Surroundings(self.connect, Still(), Screen(out, errors), lambda _: self.address)
         result = CliRunner().invoke(app, list(args), obj=around)
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception

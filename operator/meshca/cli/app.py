@@ -1,58 +1,40 @@
 """The commands of ``meshca``: options, and which exit code an outcome gets.
 
-Exit codes: 0 fine, 1 something is wrong (or a rotation was refused or taken back), 2 wrong usage or no
-answer from the cluster, 3 a rotation has not ended yet, 130 interrupted. Decides nothing else.
+Decides nothing else. Those about other clusters are in ``federation``.
 """
 
 from __future__ import annotations
 
-import asyncio
 import sys
-from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, TextIO
+from typing import TYPE_CHECKING, Annotated, Final, TextIO
 
 import typer
 
 from meshca import __version__
-from meshca.api.v1alpha1.scalars import format_time, parse_duration
-from meshca.cli import chains, connection, progress, reading, rotation, status, verify
+from meshca.api.v1alpha1.scalars import format_time
+from meshca.cli import chains, federation, progress, reading, rotation, status, verify
+from meshca.cli.command import (
+    FINE,
+    UNFINISHED,
+    WRONG,
+    Context,
+    Form,
+    Kubeconfig,
+    Output,
+    Surroundings,
+    duration,
+    run,
+)
 from meshca.cli.connection import Target
 from meshca.cli.rotation import End
-from meshca.cli.screen import Screen
-from meshca.clock import Clock, SystemClock
-from meshca.errors import InvalidError, MeshCAError
+from meshca.errors import InvalidError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Sequence
-    from contextlib import AbstractAsyncContextManager
+    from collections.abc import Sequence
 
-    from meshca.kube.gateway import Gateway
-
-FINE: Final = 0
-WRONG: Final = 1
-UNUSABLE: Final = 2
-UNFINISHED: Final = 3
-INTERRUPTED: Final = 130
 _ENDS: Final = {End.DONE: FINE, End.FAILED: WRONG, End.WAITING: UNFINISHED}
 _TRIGGER_LIMIT: Final = 253
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What commands reach the world through; tests bring their own."""
-
-    connect: Callable[[Target], AbstractAsyncContextManager[Gateway]] = connection.connect
-    clock: Clock = field(default_factory=SystemClock)
-    screen: Screen = field(default_factory=Screen)
-
-
-class Output(StrEnum):
-    """Forms of output."""
-
-    TEXT = "text"
-    JSON = "json"
 
 
 app = typer.Typer(
@@ -63,25 +45,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(federation.app, name="federation")
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The CAConfiguration; without it, all.")]
-Kubeconfig = Annotated[str, typer.Option(help="A kubeconfig file; without it, what kubectl takes.")]
-Context = Annotated[
-    str, typer.Option("--context", help="A context of the kubeconfig; without it, the current one.")
-]
-Form = Annotated[Output, typer.Option("--output", "-o", help="For people or for programs.")]
-
-
-def _run(context: typer.Context, work: Callable[[Surroundings], Coroutine[Any, Any, int]]) -> None:
-    """Run a command; what was raised on purpose becomes a sentence and exit code 2."""
-    around = context.obj if isinstance(context.obj, Surroundings) else Surroundings()
-    try:
-        code = asyncio.run(work(around))
-    except MeshCAError as error:
-        around.screen.error(error.message)
-        code = UNUSABLE
-    except KeyboardInterrupt:
-        code = INTERRUPTED
-    raise typer.Exit(code)
 
 
 @app.command("status")
@@ -107,7 +72,7 @@ def status_command(
             status.show(around.screen, found, now)
         return FINE if all(one.fine for one in found) else WRONG
 
-    _run(context, work)
+    run(context, work)
 
 
 @app.command("roots")
@@ -130,7 +95,7 @@ def roots_command(
             status.show_roots(around.screen, rows)
         return FINE
 
-    _run(context, work)
+    run(context, work)
 
 
 @app.command("verify")
@@ -154,7 +119,7 @@ def verify_command(
             verify.show(around.screen, reports)
         return FINE if kept else WRONG
 
-    _run(context, work)
+    run(context, work)
 
 
 @app.command("inspect")
@@ -177,7 +142,7 @@ def inspect_command(
         chains.show(around.screen, texts, around.clock.now())
         return FINE
 
-    _run(context, work)
+    run(context, work)
 
 
 def _stdin() -> TextIO:
@@ -209,10 +174,7 @@ def rotate_command(
     kube_context: Context = "",
 ) -> None:
     """Ask for a new root. The old one stays trusted until nothing needs it."""
-    try:
-        seconds = parse_duration(timeout).total_seconds()
-    except ValueError as error:
-        raise typer.BadParameter(f"{timeout!r} {error}", param_hint="--timeout") from None
+    seconds = duration(timeout, "--timeout").total_seconds()
     if len(trigger) > _TRIGGER_LIMIT:
         raise typer.BadParameter(f"longer than {_TRIGGER_LIMIT} characters", param_hint="--trigger")
 
@@ -232,7 +194,7 @@ def rotate_command(
         around.screen.line(f"{name}: {end.text}", "green" if end.end is End.DONE else "bold red")
         return _ENDS[end.end]
 
-    _run(context, work)
+    run(context, work)
 
 
 def _version(wanted: bool) -> None:
@@ -251,7 +213,7 @@ def _top(
     del version
 
 
-def run(argv: Sequence[str]) -> int:
+def main(argv: Sequence[str]) -> int:
     """Run the command line ``argv``, the program's name first, and return its exit code."""
     called = Path(argv[0]).name
     program = "kubectl meshca" if called.startswith("kubectl-") else "meshca"

@@ -96,6 +96,11 @@ def _bearer(configuration: Any) -> str:
     return str(configuration.api_key.get("BearerToken", "")).removeprefix("Bearer ").strip()
 
 
+def server(target: Target) -> str:
+    """Return the address of a cluster's API server."""
+    return load(target).server
+
+
 @asynccontextmanager
 async def connect(target: Target) -> AsyncIterator[Gateway]:
     """Open a gateway to a cluster; nothing is sent yet."""

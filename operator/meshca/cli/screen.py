@@ -75,6 +75,14 @@ class Screen:
         """Write one line to standard error."""
         self._errors.write(f"meshca: {clean(text)}\n")
 
+    def note(self, text: str) -> None:
+        """Write one line to standard error that is no complaint, so that standard output can go to a file."""
+        self._errors.write(f"{clean(text)}\n")
+
+    def text(self, text: str) -> None:
+        """Write text of our own exactly as it is."""
+        self._out.write(text)
+
     def json(self, value: Any) -> None:
         """Write JSON, indented."""
         self._out.write(json.dumps(value, indent=2) + "\n")

@@ -48,6 +48,7 @@ def test_a_context_is_chosen_from_the_file_that_was_named(tmp_path: Path) -> Non
     found = load(Target(file))
     assert (found.server, found.token.current(), found.tls) == ("http://127.0.0.1:1", "t0k", None)
     assert load(Target("", "two"), {"KUBECONFIG": file}).server == "http://127.0.0.1:2"
+    assert connection.server(Target(file, "two")) == "http://127.0.0.1:2"
 
 
 def test_a_program_that_logs_people_in_is_run_and_asked_again(tmp_path: Path) -> None:
