@@ -38,6 +38,13 @@ ADVICE: Final[dict[str, str]] = {
     Reason.SECONDARY_BEHIND: "see why that cluster does not report, or un-register it",
     Reason.CLOCK_SKEW: "set the clocks: nothing irreversible is done until they agree",
     Reason.IDENTITY_TEMPLATE_CHANGED: "have workloads take their new identity, or put the template back",
+    Reason.PRIMARY_MISMATCH: "check the join Secret; after a change of primary, apply a new invitation",
+    Reason.PRIMARY_WENT_BACK: "look at the primary; accept its state with meshca.dev/accept-sequence",
+    Reason.NOT_REGISTERED: "in the primary: meshca federation invite",
+    Reason.CLUSTER_NAME_CONFLICT: "give one of both clusters another name, and invite it anew",
+    Reason.PRIMARY_UNREACHABLE: "see network, address and CA in the join Secret; it is tried again by itself",
+    Reason.PRIMARY_REFUSES: "in the primary: meshca federation invite; apply the new manifest here",
+    Reason.JOIN_SECRET_INVALID: "apply the join manifest that meshca federation invite printed",
 }
 _LEAF: Final[dict[str, str]] = {
     Reason.PENDING: "create the ServiceAccount; the certificate follows by itself",
@@ -56,7 +63,7 @@ _STOPPED: Final = frozenset({Reason.ROTATION_BLOCKED, Reason.CROSS_SIGNING_UNSUP
 
 def weigh(kind: str, status: str, reason: str) -> Weight:
     """Say how bad a condition of a CAConfiguration is."""
-    if kind == "Ready":
+    if kind in {"Ready", "Reachable"}:
         return Weight.FINE if status == "True" else Weight.WRONG
     if kind == "RotationInProgress":
         if reason in _STOPPED:

@@ -6,12 +6,12 @@ Reads, and says what is wrong; pure but for ``look``. What a secondary reports o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.api.v1alpha1.caroot import CARootStatus
 from meshca.api.v1alpha1.castatus import CAConfigurationStatus
-from meshca.api.v1alpha1.conditions import Reason
+from meshca.api.v1alpha1.conditions import ConditionType, Reason
 from meshca.api.v1alpha1.federation import FederatedClusterStatus
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.cli.advice import Weight, advice
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from meshca.kube.gateway import Gateway
 
 JSON = dict[str, Any]
-REACHABLE: Final = "Reachable"
-CONVERGED: Final = "Converged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +140,8 @@ def _secondary(item: JSON, called: Mapping[str, str]) -> Secondary:
     return Secondary(
         name_of(item),
         str(item["spec"].get("caConfigurationName", "default")),
-        _said(status, "Ready"),
-        _said(status, CONVERGED),
+        _said(status, ConditionType.READY),
+        _said(status, ConditionType.CONVERGED),
         status,
         leaves,
     )
@@ -151,14 +149,13 @@ def _secondary(item: JSON, called: Mapping[str, str]) -> Secondary:
 
 def _followed(item: JSON, primary: JSON, called: Mapping[str, str]) -> Followed:
     status = CAConfigurationStatus.read(item.get("status"))
-    # What the secondary's operator keeps of its primary.
-    kept: JSON = (item.get("status") or {}).get("federation") or {}
-    followed = str(kept.get("activeRoot", ""))
+    kept = status.federation
+    followed = kept.active_root if kept else ""
     return Followed(
         name_of(item),
         f"{primary.get('caConfigurationName', 'default')}, by Secret {primary['kubeconfigSecretName']}",
-        _said(status, REACHABLE),
-        int(kept.get("sequence") or 0),
+        _said(status, ConditionType.REACHABLE),
+        kept.sequence if kept else 0,
         status.active_root,
         called.get(followed, followed[:10]),
     )
@@ -181,13 +178,15 @@ def _about_secondary(item: JSON) -> Iterator[Remark]:
     for found in status.conditions:
         if found.status == "True":
             continue
-        weight = Weight.NOTE if found.type == CONVERGED or status.last_seen is None else Weight.WRONG
+        weight = (
+            Weight.NOTE if found.type == ConditionType.CONVERGED or status.last_seen is None else Weight.WRONG
+        )
         yield Remark(weight, name_of(item), f"not {found.type}, {found.reason}: {found.message}")
 
 
 def _about_authority(item: JSON, *, secondary: bool) -> Iterator[Remark]:
     status = CAConfigurationStatus.read(item.get("status"))
-    degraded = status.condition("Degraded")
+    degraded = status.condition(ConditionType.DEGRADED)
     # Whatever else degrades a primary is for ``meshca status`` to say.
     if (
         degraded is not None
@@ -198,12 +197,13 @@ def _about_authority(item: JSON, *, secondary: bool) -> Iterator[Remark]:
         yield Remark(Weight.WRONG, name_of(item), text)
     if not secondary:
         return
-    for kind in ("Ready", REACHABLE):
+    for kind in (ConditionType.READY, ConditionType.REACHABLE):
         found = status.condition(kind)
         if found is None:
             yield Remark(Weight.NOTE, name_of(item), f"the operator has not said yet whether it is {kind}")
         elif found.status != "True":
-            yield Remark(Weight.WRONG, name_of(item), f"not {kind}, {found.reason}: {found.message}")
+            text = f"not {kind}, {found.reason}: {found.message} (to do: {advice(found.reason)})"
+            yield Remark(Weight.WRONG, name_of(item), text)
 
 
 SECONDARIES = ("SECONDARY", "CONFIGURATION", "REGISTERED", "LAST SEEN", "CONVERGED", "SIGNER UNTIL", "LEAVES")
