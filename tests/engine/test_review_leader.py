@@ -37,6 +37,9 @@ class Parts:
             raise KeyError(name)
         await self.closed.wait()
 
+    def leaf_source(self) -> SimpleNamespace:
+        return SimpleNamespace(run=lambda: self.part("leaves"))
+
     async def first_look(self) -> None:
         return
 
@@ -49,7 +52,7 @@ class Parts:
         return {}
 
 
-@pytest.mark.parametrize("part", ["workers", "safety net", "gauges"])
+@pytest.mark.parametrize("part", ["workers", "safety net", "gauges", "leaves"])
 async def test_a_part_that_breaks_ends_the_term(part: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def watch(_registry: object, stop: threading.Event) -> None:
         while not stop.is_set():  # noqa: ASYNC110  Kopf's own flag is a thread's

@@ -26,7 +26,6 @@ def replace_leaf(cluster: Cluster, name: str = "web") -> None:
 
 @pytest.mark.parametrize("event", ["MODIFIED", "DELETED"])
 async def test_late_news_of_a_replaced_request_do_not_touch_its_successor(event: str) -> None:
-    """Kopf hands events over in the order of each uid, not of each name."""
     async with ready() as cluster:
         old = cluster.leaf()
         await cluster.until_said("Issued")
@@ -82,6 +81,29 @@ async def test_request_replaced_while_its_status_is_written_is_served(
         if call == "patch":
             cluster.account("shop", "web")
         await cluster.until_said("Issued", seconds=5)
+
+
+async def test_request_deleted_while_it_is_read_again_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with ready() as cluster:
+        assert cluster.engine is not None
+        gateway: Gateway = cluster.engine._gateway
+        original, read = gateway.get, list[str]()
+
+        async def slow(resource: names.Resource, name: str, namespace: str = "") -> Any:
+            answer = await original(resource, name, namespace)
+            if resource == names.LEAF:
+                read.append(name)
+                cluster.server.delete(names.LEAF, name, namespace)
+                # The watch is quicker than the answer.
+                await asyncio.sleep(1)
+            return answer
+
+        monkeypatch.setattr(gateway, "get", slow)
+        cluster.server.fault(verb="update", resource=names.LEAF, lose_answer=True)
+        cluster.leaf()
+        await asyncio.sleep(30)
+        assert read == ["web"]
+        assert len(cluster.engine.store.leaves) == 0
 
 
 async def test_refused_request_is_kept_a_day_from_its_refusal_on() -> None:

@@ -1,6 +1,6 @@
 """The engine as the runtime wires it, against the in-process API server, in virtual time.
 
-Only Kopf is missing: reflectors of ``kube`` bring the meshca kinds in, too. Everything else is what runs
+Only Kopf is missing: reflectors of ``kube`` bring the CA kinds in, too. Everything else is what runs
 in a cluster: gateway, watches, queue, timers, reconcilers.
 """
 
@@ -42,7 +42,7 @@ OPERATOR = f"system:serviceaccount:{NAMESPACE}:meshca"
 GROUP = "meshca:break-glass"
 PARAMETERS = AdmissionParameters(OPERATOR, NAMESPACE, GROUP)
 CRDS = Path(__file__).parents[2] / "crds"
-OWN = (names.CA_CONFIGURATION, names.CA_ROOT, names.LEAF)
+OWN = (names.CA_CONFIGURATION, names.CA_ROOT)
 
 
 @cache
@@ -195,9 +195,8 @@ class Cluster:
             await engine.first_look()
             group.create_task(engine.workers.run(chosen.workers))
             group.create_task(engine.safety_net())
-            for resource, take in zip(
-                OWN, (engine.intake.configuration, engine.intake.root, engine.intake.leaf), strict=True
-            ):
+            group.create_task(engine.leaf_source().run())
+            for resource, take in zip(OWN, (engine.intake.configuration, engine.intake.root), strict=True):
                 handler = _hand_over(take)
                 group.create_task(Reflector(gateway, resource, handler=handler, clock=self.clock).run())
 

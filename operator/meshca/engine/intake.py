@@ -6,7 +6,6 @@ handlers, so nothing here waits. Bodies may hold anything.
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from typing import TYPE_CHECKING, Any
 
@@ -70,8 +69,6 @@ class Intake:
         self._clock = clock
         store.leaves.on_root = self._root_changed
         store.leaves.on_names = self.moved
-        self.relisted = asyncio.Event()
-        """Set when leaves are being listed again: deletions may have been missed before."""
 
     def configuration(self, event: str, body: Mapping[str, Any]) -> None:
         """Take in a CAConfiguration."""
@@ -109,12 +106,9 @@ class Intake:
         meta = Meta.of(body)
         known = self._store.leaves.get((meta.namespace, meta.name))
         if event == DELETED:
-            # Kopf keeps the order of each uid only: a successor of that name may be known already.
             if known is None or known.meta.uid == meta.uid:
                 self.leaf_gone(meta.namespace, meta.name)
             return
-        if not event:
-            self.relisted.set()
         if known is not None and _is_old(event, meta.resource_version, known.meta.resource_version):
             return
         if known is not None and known.meta.uid != meta.uid:

@@ -178,11 +178,14 @@ class LeafReconciler:
             body = await self._cluster.get(names.LEAF, view.meta.name, view.meta.namespace)
         except NotFoundError:
             return None
+        self._stale.discard(view.key)
+        if self._store.leaves.get(view.key) is None:
+            # Deleted since it was read: kept now, it would stay for ever.
+            return None
         found = leaf_view(body, view)
         if found.meta.uid != view.meta.uid:
             found = leaf_view(body)
         self._store.leaves.put(found)
-        self._stale.discard(view.key)
         return found
 
     def _verified(self, view: LeafView) -> LeafView:

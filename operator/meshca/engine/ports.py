@@ -35,12 +35,6 @@ class Cluster(Protocol):
         """List objects consistently (quorum read), all pages; ``namespace=""`` means everywhere."""
         ...
 
-    async def names(
-        self, resource: Resource, namespace: str = "", *, label_selector: str = ""
-    ) -> dict[tuple[str, str], str]:
-        """List consistently which objects exist: uid by (namespace, name), without their bodies."""
-        ...
-
     async def create(self, resource: Resource, body: JSON) -> JSON:
         """Create; ``AlreadyExistsError`` when the name is taken."""
         ...

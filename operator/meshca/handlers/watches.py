@@ -1,8 +1,9 @@
-"""Kopf as the watcher of our own kinds: a private registry, thin handlers, settings.
+"""Kopf as the watcher of CAConfigurations and CARoots: a private registry, thin handlers, settings.
 
 Decides which kinds are watched and how Kopf is kept from writing anything. Handlers hand each event to
 the engine and return; they never wait, return a value or touch a patch. Level-triggered handlers
-(``on.event``) only: the others persist their progress in the objects.
+(``on.event``) only: the others persist their progress in the objects. Leaves come in another way, by
+``runtime.sources``: an event through Kopf costs more than everything else that a leaf needs.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ CLIENT_SECONDS = 330
 def registry_for(
     intake: Intake, login: Callable[[], kopf.ConnectionInfo], alive: Callable[[], None]
 ) -> kopf.OperatorRegistry:
-    """Return a registry that hands events of our kinds to ``intake``; ``alive`` hears of each event."""
+    """Return a registry that hands events of CA kinds to ``intake``; ``alive`` hears of each event."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -38,7 +39,6 @@ def registry_for(
     for resource, take in (
         (names.CA_CONFIGURATION, intake.configuration),
         (names.CA_ROOT, intake.root),
-        (names.LEAF, intake.leaf),
     ):
         _hand_over(registry, resource, take, alive)
     return registry

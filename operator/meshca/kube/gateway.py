@@ -41,10 +41,14 @@ _PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v
 
 @dataclass(frozen=True, slots=True)
 class WatchEvent:
-    """One change; ``type`` is ADDED, MODIFIED, DELETED, or BOOKMARK inside ``kube``."""
+    """One change; ``type`` is ADDED, MODIFIED, DELETED, or BOOKMARK inside ``kube``.
+
+    ``listed``: found by comparing a new list with what was known, and not told by a watch.
+    """
 
     type: str
     object: JSON
+    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,27 +106,13 @@ class Gateway:
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
     ) -> list[JSON]:
         """List objects consistently (quorum read), all pages; ``namespace=""`` means everywhere."""
-        return [*await self._all(resource, namespace, _selectors(label_selector, field_selector))]
-
-    async def names(
-        self, resource: Resource, namespace: str = "", *, label_selector: str = ""
-    ) -> dict[tuple[str, str], str]:
-        """List consistently which objects exist: uid by (namespace, name), without their bodies."""
-        selectors = _selectors(label_selector, "")
-        found = [
-            item["metadata"] for item in await self._all(resource, namespace, selectors, metadata_only=True)
-        ]
-        return {(str(one.get("namespace", "")), str(one["name"])): str(one["uid"]) for one in found}
-
-    async def _all(
-        self, resource: Resource, namespace: str, selectors: dict[str, str], *, metadata_only: bool = False
-    ) -> Sequence[JSON]:
+        selectors = _selectors(label_selector, field_selector)
         try:
-            pages = self.pages(resource, namespace, selectors, metadata_only=metadata_only)
+            pages = self.pages(resource, namespace, selectors)
             return [item async for page in pages for item in page.items]
         except GoneError:
             # The list outlived the server's history: once more, in one piece.
-            pages = self.pages(resource, namespace, selectors, metadata_only=metadata_only, page_size=0)
+            pages = self.pages(resource, namespace, selectors, page_size=0)
             return [item async for page in pages for item in page.items]
 
     async def pages(

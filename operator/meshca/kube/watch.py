@@ -198,7 +198,7 @@ class Reflector:
             self._deliver_vanished(key)
             before = None
         self._known[key] = known
-        self._handler(WatchEvent("ADDED" if before is None else "MODIFIED", item))
+        self._handler(WatchEvent("ADDED" if before is None else "MODIFIED", item, listed=True))
 
     def _deliver_vanished(self, key: tuple[str, str]) -> None:
         known = self._known.pop(key)
@@ -214,6 +214,7 @@ class Reflector:
                     "kind": self._resource.kind,
                     "metadata": metadata,
                 },
+                listed=True,
             )
         )
 

@@ -53,7 +53,6 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 GAUGES_EVERY = 15.0
 DRAIN_SECONDS = 5.0
-LISTING_SECONDS = 5.0
 
 
 class Leader:
@@ -77,13 +76,18 @@ class Leader:
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._reflectors: list[Reflector] = []
-        self.synced = False
+        self._leaves: Reflector | None = None
 
     def stop(self) -> None:
         """End the term; thread-safe, returns at once."""
         self._stop_kopf.set()
         if self._loop is not None and self._stop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._stop.set)
+
+    @property
+    def synced(self) -> bool:
+        """Return whether every kind was listed once; thread-safe."""
+        return self._leaves is not None and self._leaves.synced.is_set()
 
     def watch_age(self) -> float | None:
         """Return the seconds since the most silent watch gave a sign of life; thread-safe."""
@@ -130,13 +134,15 @@ class Leader:
         await asyncio.gather(*(reflector.synced.wait() for reflector in self._reflectors))
         await engine.first_look()
         registry = watches.registry_for(engine.intake, self._login, engine.heard)
+        leaves = self._leaves = engine.leaf_source()
+        self._reflectors = [*self._reflectors, leaves]
         workers = asyncio.create_task(engine.workers.run(self._settings.workers), name="workers")
         others = (
             asyncio.create_task(watches.watch(registry, self._stop_kopf), name="watches"),
+            asyncio.create_task(leaves.run(), name="leaves"),
             asyncio.create_task(self._gauges(engine), name="gauges"),
             asyncio.create_task(engine.safety_net(), name="safety-net"),
         )
-        self.synced = True
         try:
             # None of them ends by itself: a leader that goes on without one is worse than none.
             done, _ = await asyncio.wait([workers, *others], return_when=asyncio.FIRST_COMPLETED)
@@ -249,6 +255,10 @@ class _Engine:
             cluster_bundles=self.publisher.cluster_bundles,
         )
 
+    def leaf_source(self) -> Reflector:
+        """Return the reflector of leaves, to run once it is known what may be issued."""
+        return sources.leaf_reflector(self._gateway, self.intake, self._clock)
+
     async def first_look(self) -> None:
         """Read the policy and every configuration once, before the first leaf is looked at."""
         await sources.insist(self.admissions.reconcile)
@@ -273,32 +283,11 @@ class _Engine:
                 self.queue.add(configuration_key(name), Urgency.CONTROL)
 
     async def safety_net(self) -> None:
-        """Look at what no watch may have told of: every ten minutes, and after each new listing of leaves."""
+        """Look every ten minutes at what no watch may have told of."""
         while True:
-            try:
-                async with asyncio.timeout(SAFETY_NET):
-                    await self.intake.relisted.wait()
-            except TimeoutError:
-                for name in tuple(self.store.configurations):
-                    self.queue.add(configuration_key(name), Urgency.CONTROL)
-            # A listing arrives object by object: looked at once, when it is over.
-            await asyncio.sleep(LISTING_SECONDS)
-            self.intake.relisted.clear()
-            await self._drop_vanished()
-
-    async def _drop_vanished(self) -> None:
-        """Forget leaves that were deleted while the watch was down, since Kopf does not tell of them."""
-        # Before the listing: what is created meanwhile must not look like vanished.
-        known = {view.key: view.meta.uid for view in self.store.leaves}
-        try:
-            existing = await self._gateway.names(names.LEAF)
-        except MeshCAError as error:
-            _log.warning("leaves could not be listed", extra={"why": error.message})
-            return
-        for key, uid in known.items():
-            view = self.store.leaves.get(key)
-            if existing.get(key) != uid and view is not None and view.meta.uid == uid:
-                self.intake.leaf_gone(*key)
+            await asyncio.sleep(SAFETY_NET)
+            for name in tuple(self.store.configurations):
+                self.queue.add(configuration_key(name), Urgency.CONTROL)
 
     async def wind_down(self) -> None:
         """Take nothing new and let what runs end, for a few seconds."""

@@ -1,4 +1,4 @@
-"""What the leader watches besides our own kinds, and which method takes it in.
+"""What the leader watches by itself, and which method takes it in; Kopf watches the CA kinds.
 
 Decides selectors, so that no more is read than RBAC allows and decisions need: names and labels of
 namespaces and accounts, Secrets of the operator's namespace and of those with managed keys, bundles by
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from meshca.kube.gateway import Gateway, WatchEvent
 
 T = TypeVar("T")
+DELETED: Final = "DELETED"
 RETRY_SECONDS: Final = 1.0
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,16 @@ def reflectors(
         selector = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
         found.append(reflect(names.CLUSTER_TRUST_BUNDLE, intake.bundle, label_selector=selector))
     return found
+
+
+def leaf_reflector(gateway: Gateway, intake: Intake, clock: Clock) -> Reflector:
+    """Return the reflector of leaves, the one kind of which there are tens of thousands."""
+
+    def hand_over(event: WatchEvent) -> None:
+        # What was listed counts whatever its version: versions go back when etcd is restored.
+        intake.leaf("" if event.listed and event.type != DELETED else event.type, event.object)
+
+    return Reflector(gateway, names.LEAF, handler=hand_over, clock=clock)
 
 
 async def insist(read: Callable[[], Awaitable[T]]) -> T:

@@ -40,9 +40,6 @@ class Told:
     def root(self, event: str, body: Mapping[str, Any]) -> None:
         self._note("root", event, body)
 
-    def leaf(self, event: str, body: Mapping[str, Any]) -> None:
-        self._note("leaf", event, body)
-
     def beat(self) -> None:
         self.alive += 1
 
@@ -81,46 +78,55 @@ async def watching(server: ApiServer, told: Told) -> AsyncIterator[None]:
                 await task
 
 
-def leaf(server: ApiServer, name: str) -> JSON:
-    spec = {"serviceAccountName": "web", "request": pki.request()}
-    return server.create(names.LEAF, {"metadata": {"name": name, "namespace": "default"}, "spec": spec})
+def root(server: ApiServer, name: str) -> JSON:
+    return server.create(names.CA_ROOT, {"metadata": {"name": name, "finalizers": []}, "spec": {}})
 
 
 async def test_every_change_is_told_in_the_loops_own_thread_and_kopf_writes_nothing() -> None:
     server, told = ApiServer(), Told()
-    leaf(server, "old")
+    root(server, "old")
     server.create(names.CA_CONFIGURATION, {"metadata": {"name": "default"}, "spec": {}})
-    server.create(names.CA_ROOT, {"metadata": {"name": "root", "finalizers": [names.FINALIZER]}, "spec": {}})
     server.audit.clear()
     async with watching(server, told):
-        await told.until(("leaf", "", "old"))
+        await told.until(("root", "", "old"))
         await told.until(("configuration", "", "default"))
-        await told.until(("root", "", "root"))
-        leaf(server, "new")
-        await told.until(("leaf", "ADDED", "new"))
-        server.merge(names.LEAF, "new", "default", {"status": {"state": "Issued"}}, subresource="status")
-        await told.until(("leaf", "MODIFIED", "new"))
-        server.delete(names.LEAF, "new", "default")
-        await told.until(("leaf", "DELETED", "new"))
+        root(server, "new")
+        await told.until(("root", "ADDED", "new"))
+        server.merge(names.CA_ROOT, "new", "", {"status": {"state": "Active"}}, subresource="status")
+        await told.until(("root", "MODIFIED", "new"))
+        server.delete(names.CA_ROOT, "new", "")
+        await told.until(("root", "DELETED", "new"))
     assert told.threads == {threading.get_ident()}
     assert told.alive == len(told.events)
     assert server.audit == []
-    kept = server.find(names.LEAF, "old", "default")
+    kept = server.find(names.CA_ROOT, "old")
     assert kept is not None
-    assert "finalizers" not in kept["metadata"]
+    assert not kept["metadata"].get("finalizers")
     assert "annotations" not in kept["metadata"]
+
+
+async def test_leaves_do_not_pass_through_kopf() -> None:
+    server, told = ApiServer(), Told()
+    spec = {"serviceAccountName": "web", "request": pki.request()}
+    server.create(names.LEAF, {"metadata": {"name": "web", "namespace": "default"}, "spec": spec})
+    root(server, "old")
+    async with watching(server, told):
+        await told.until(("root", "", "old"))
+        root(server, "new")
+        await told.until(("root", "ADDED", "new"))
+        assert not server.store.feeds.get(names.LEAF)
 
 
 async def test_events_of_one_object_come_in_order_and_none_is_left_out_after_a_broken_watch() -> None:
     server, told = ApiServer(), Told()
-    leaf(server, "web")
+    root(server, "old")
     async with watching(server, told):
-        await told.until(("leaf", "", "web"))
-        server.cut_watches(names.LEAF)
-        leaf(server, "late")
+        await told.until(("root", "", "old"))
+        server.cut_watches(names.CA_ROOT)
+        root(server, "late")
         await told.until_named("late")
-        server.delete(names.LEAF, "late", "default")
-        await told.until(("leaf", "DELETED", "late"))
+        server.delete(names.CA_ROOT, "late", "")
+        await told.until(("root", "DELETED", "late"))
     order = [event for _, event, name in told.events if name == "late"]
     assert order[-1] == "DELETED"
     assert set(order[:-1]) <= {"", "ADDED"}

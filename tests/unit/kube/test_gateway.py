@@ -245,25 +245,14 @@ async def test_lists_are_paged_by_500(server: ApiServer) -> None:
     assert len(await Gateway(FakeTransport(server)).list(SECRET, NS)) == 501
 
 
-@pytest.mark.parametrize("how", ["list", "names"])
-async def test_a_list_survives_that_its_page_token_expires(
-    server: ApiServer, gateway: Gateway, how: str
-) -> None:
+async def test_a_list_survives_that_its_page_token_expires(server: ApiServer, gateway: Gateway) -> None:
     for number in range(600):
         server.create(SECRET, {"metadata": {"name": f"s{number}", "namespace": NS}})
     first = server.fault(verb="list", before=lambda _info: None)
     second = server.fault(verb="list", before=lambda _info: server.compact())
-    found = await (gateway.list(SECRET, NS) if how == "list" else gateway.names(SECRET, NS))
+    found = await gateway.list(SECRET, NS)
     assert len(found) == 600
     assert (first.hits, second.hits) == (1, 1)
-
-
-async def test_names_tell_which_objects_exist(server: ApiServer, gateway: Gateway) -> None:
-    made = server.create(SECRET, {"metadata": {"name": "s", "namespace": NS, "labels": {"l": "1"}}})
-    root = server.create(CA_ROOT, {"metadata": {"name": "r"}, "spec": {}})
-    server.create(SECRET, {"metadata": {"name": "t", "namespace": NS}})
-    assert await gateway.names(SECRET, label_selector="l=1") == {(NS, "s"): made["metadata"]["uid"]}
-    assert await gateway.names(CA_ROOT) == {("", "r"): root["metadata"]["uid"]}
 
 
 async def test_skew_comes_from_the_date_of_answers(server: ApiServer) -> None:

@@ -1,0 +1,84 @@
+"""What the leader watches by itself: leaves, with what a list found told apart from what a watch told."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from meshca.api import names
+from meshca.kube.gateway import Gateway
+from meshca.runtime import sources
+from tests.fakes import pki
+from tests.fakes.apiserver.server import ApiServer
+from tests.fakes.apiserver.transport import FakeTransport
+from tests.fakes.clock import LoopClock
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from meshca.engine.intake import Intake
+
+pytestmark = pytest.mark.looptime
+
+JSON = dict[str, Any]
+
+
+class Told:
+    """An intake that remembers what it was told of leaves."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, str]] = []
+
+    def leaf(self, event: str, body: Mapping[str, Any]) -> None:
+        self.events.append((event, str(body["metadata"]["name"])))
+
+    def take(self) -> list[tuple[str, str]]:
+        found, self.events = self.events, []
+        return found
+
+
+@asynccontextmanager
+async def watching(server: ApiServer) -> AsyncIterator[Told]:
+    told = Told()
+    source = sources.leaf_reflector(Gateway(FakeTransport(server)), cast("Intake", told), LoopClock())
+    task = asyncio.create_task(source.run())
+    try:
+        await source.synced.wait()
+        yield told
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def leaf(server: ApiServer, name: str) -> JSON:
+    spec = {"serviceAccountName": "web", "request": pki.request()}
+    return server.create(names.LEAF, {"metadata": {"name": name, "namespace": "default"}, "spec": spec})
+
+
+async def test_leaves_are_listed_then_watched() -> None:
+    server = ApiServer(LoopClock())
+    leaf(server, "old")
+    async with watching(server) as told:
+        assert told.take() == [("", "old")], "listed, so it counts whatever its version"
+        leaf(server, "new")
+        server.merge(names.LEAF, "new", "default", {"status": {"state": "Issued"}}, subresource="status")
+        server.delete(names.LEAF, "new", "default")
+        await asyncio.sleep(1)
+        assert told.take() == [("ADDED", "new"), ("MODIFIED", "new"), ("DELETED", "new")]
+
+
+async def test_what_vanished_while_the_watch_was_down_is_told_as_deleted() -> None:
+    server = ApiServer(LoopClock())
+    for name in ("gone", "changed", "same"):
+        leaf(server, name)
+    async with watching(server) as told:
+        told.take()
+        server.delete(names.LEAF, "gone", "default")
+        server.merge(names.LEAF, "changed", "default", {"metadata": {"labels": {"a": "b"}}})
+        server.compact()
+        server.cut_watches(names.LEAF)
+        await asyncio.sleep(60)
+        assert sorted(told.take()) == [("", "changed"), ("DELETED", "gone")]
