@@ -26,19 +26,19 @@ EXAMPLES = ROOT / "examples"
 NAMESPACE = "shop"
 SECONDS = 120.0
 
-_console = Console(highlight=False, soft_wrap=True)
+console = Console(highlight=False, soft_wrap=True)
 _started = time.monotonic()
 
 
 def step(text: str) -> None:
     """Say what happens next, and when."""
-    _console.print(f"\n[bold]{time.monotonic() - _started:6.1f} s  {text}[/bold]")
+    console.print(f"\n[bold]{time.monotonic() - _started:6.1f} s  {text}[/bold]")
 
 
 def show(cluster: Cluster, *arguments: str) -> None:
     """Run kubectl as a user would, command and output shown."""
-    _console.print(f"$ kubectl {' '.join(arguments)}")
-    _console.print(cluster.kubectl(*arguments).stdout.rstrip())
+    console.print(f"$ kubectl {' '.join(arguments)}")
+    console.print(cluster.kubectl(*arguments).stdout.rstrip())
 
 
 def main() -> int:
@@ -46,12 +46,12 @@ def main() -> int:
     cluster = flavours.best("demo")
     step(f"cluster: flavour {cluster.flavour}")
     with cluster:
-        _console.print(f"Kubernetes {cluster.version} at {cluster.server}")
+        console.print(f"Kubernetes {cluster.version} at {cluster.server}")
         demonstrate(cluster)
         if os.environ.get("KEEP"):
             cluster.keep()
             step(f"kept: export KUBECONFIG={cluster.kubeconfig()}")
-            _console.print(f"end it with: {cluster.how_to_end}")
+            console.print(f"end it with: {cluster.how_to_end}")
             os._exit(0)
     if cluster.flavour == "kubeconfig":
         step("done; the cluster is yours, so everything stays in it")
@@ -84,7 +84,7 @@ def demonstrate(cluster: Cluster) -> None:
         verify(cluster, name)
     step(f"TLS 1.3 with client certificates, {handshake.where(cluster)}")
     for line in handshake.run(cluster, NAMESPACE):
-        _console.print(line)
+        console.print(line)
     rotate(cluster)
 
 
@@ -97,7 +97,7 @@ def rotate(cluster: Cluster) -> None:
     show_rotation.crowd(cluster, NAMESPACE)
     with live:
         step(f"rotation: kubectl patch cac default --type=merge -p '{show_rotation.PATCH}'")
-        show_rotation.run(cluster, NAMESPACE, live, _console.print)
+        show_rotation.run(cluster, NAMESPACE, live, console.print)
     show(cluster, "get", "cac,caroot")
 
 
@@ -109,7 +109,7 @@ def verify(cluster: Cluster, name: str) -> None:
     complaint = workload.openssl_verify(status["certificateChain"], bundle)
     if complaint:
         raise SystemExit(f"{name}: {complaint}")
-    _console.print(f"{name}: OK, {status['spiffeID']} until {status['notAfter']}")
+    console.print(f"{name}: OK, {status['spiffeID']} until {status['notAfter']}")
 
 
 if __name__ == "__main__":

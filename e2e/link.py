@@ -92,6 +92,11 @@ class Link:
         """Return how many clients are connected now."""
         return len(self._carriers)
 
+    @property
+    def swallows(self) -> bool:
+        """Tell whether nothing gets through although connections stand."""
+        return not self._flows.is_set()
+
     # --- in the loop --------------------------------------------------------------------------------
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:

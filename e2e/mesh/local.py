@@ -65,8 +65,9 @@ class LocalPair(Pair[LocalSide]):
     def _side(self, stack: ExitStack, directory: Path) -> LocalSide:
         secret = scenario.secret_path(f"{directory.name}-tls", self.namespace)
         bundle = path_of(names.CONFIG_MAP, self.namespace, self.bundle)
-        leaf = stack.enter_context(Projector(self.cluster, secret, directory / "leaf"))
-        roots = stack.enter_context(Projector(self.cluster, bundle, directory / "roots"))
+        home = self.homes[directory.name]
+        leaf = stack.enter_context(Projector(home, secret, directory / "leaf"))
+        roots = stack.enter_context(Projector(home, bundle, directory / "roots"))
         own = directory / "own"
         own.mkdir()
         return LocalSide(directory.name, HOST, processes.free_port(), processes.free_port(), leaf, roots, own)

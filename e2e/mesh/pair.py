@@ -50,7 +50,8 @@ S = TypeVar("S", bound=Side)
 class Pair(ABC, Generic[S]):
     """Client and server side of a CA with live Envoys; a context manager.
 
-    ``authority`` is a Ready CAConfiguration; the namespace exists.
+    ``authority`` is a Ready CAConfiguration; the namespace exists. With ``server_cluster`` the server's side
+    is at home there, under a CAConfiguration and a bundle of the same names.
     """
 
     where: str
@@ -58,8 +59,11 @@ class Pair(ABC, Generic[S]):
     client: S
     server: S
 
-    def __init__(self, cluster: Cluster, namespace: str, authority: JSON) -> None:
+    def __init__(
+        self, cluster: Cluster, namespace: str, authority: JSON, *, server_cluster: Cluster | None = None
+    ) -> None:
         self.cluster = cluster
+        self.homes = {CLIENT: cluster, SERVER: server_cluster or cluster}
         self.namespace = namespace
         self.authority = str(authority["metadata"]["name"])
         self.bundle = str(authority["spec"]["trustBundle"]["configMapName"])
@@ -108,7 +112,7 @@ class Pair(ABC, Generic[S]):
 
     def serial(self, name: str) -> str:
         """Return the serial number of the leaf that was issued last to a side."""
-        found = self.cluster.request("GET", workload.path(self.namespace, name))
+        found = self.homes[name].request("GET", workload.path(self.namespace, name))
         return plain(found["status"]["serialNumber"])
 
     def wait_moved(self, stream: Stream, timeout: float = SECONDS) -> None:
@@ -191,8 +195,8 @@ class Pair(ABC, Generic[S]):
             (workload.path(self.namespace), body),
         ):
             try:
-                self.cluster.request("POST", where, wanted)
+                self.homes[name].request("POST", where, wanted)
             except ApiError as error:
                 if error.status != 409:
                     raise
-        workload.wait_reason(self.cluster, self.namespace, name, "Issued")
+        workload.wait_reason(self.homes[name], self.namespace, name, "Issued")
