@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 
-from e2e import binaries, cache, envoy, gnutls, image, tools
+from e2e import binaries, cache, envoy, gnutls, image, released, tools
 from e2e.errors import CannotRunError, HarnessError
 from e2e.node import tools as node
 
@@ -25,6 +25,7 @@ def main() -> int:
         ("node packages", node.debs),
         ("pause image", node.pause),
         ("operator image", image.operator),
+        ("image of the last release", _last_release),
     ):
         try:
             build()
@@ -36,6 +37,10 @@ def main() -> int:
             cache.say(f"{name}: FAILED: {error}")
             failed = True
     return int(failed)
+
+
+def _last_release() -> None:
+    image.operator(image.Source(released.tree()))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The operator's image, assembled as an OCI archive without a container engine or a registry.
 
 Decides what is in the image: Debian's Python, the hashed wheels that the operator runs on, the operator.
-No shell, no package manager, nothing setuid. Never builds from anything but the tree it lies in.
+No shell, no package manager, nothing setuid. Builds from the tree it lies in, or from that of a release.
 Those who have an engine and a registry use .ci/Dockerfile instead.
 """
 
@@ -14,10 +14,10 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-import meshca
 from e2e import cache, debian, oci
 from e2e.errors import HarnessError
 
@@ -26,7 +26,6 @@ USER = 65532
 KEPT = 3
 """How many images, and file systems under them, stay in the cache."""
 ROOT = Path(__file__).resolve().parent.parent
-REQUIREMENTS = ROOT / ".ci" / "requirements-run.txt"
 
 # libstdc++ is what some of the wheels link to; the rest of what they need comes with Python.
 _PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
@@ -74,76 +73,115 @@ _PASSWD = f"root:x:0:0::/:/nonexistent\nmeshca:x:{USER}:{USER}::/:/nonexistent\n
 _GROUP = f"root:x:0:\nmeshca:x:{USER}:\n"
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A tree that an image is built from."""
+
+    root: Path
+
+    @property
+    def version(self) -> str:
+        """Return the version that the tree gives itself."""
+        text = (self.root / "operator" / "meshca" / "__init__.py").read_text()
+        found = re.search(r'^__version__ = "([^"]+)"$', text, re.MULTILINE)
+        if found is None:
+            raise HarnessError(f"{self.root}: no version in operator/meshca/__init__.py")
+        return found[1]
+
+    @property
+    def reference(self) -> str:
+        """Return the image's reference: no registry host, the version as its tag."""
+        return f"{REPOSITORY}:{self.version}"
+
+    @property
+    def requirements(self) -> Path:
+        """Return the hashed list of what the operator runs on."""
+        return self.root / ".ci" / "requirements-run.txt"
+
+    def files(self) -> list[tuple[str, bytes]]:
+        """Return the files that a wheel is built from, with their paths."""
+        package = self.root / "operator" / "meshca"
+        modules = [path for path in package.rglob("*") if "__pycache__" not in path.parts]
+        found = [*(self.root / name for name in ("pyproject.toml", "README.md", "LICENSE")), *modules]
+        return [
+            (str(path.relative_to(self.root)), path.read_bytes()) for path in sorted(found) if path.is_file()
+        ]
+
+
+HERE = Source(ROOT)
+
+
 def reference() -> str:
-    """Return the operator image's reference: no registry host, the version as its tag."""
-    return f"{REPOSITORY}:{meshca.__version__}"
+    """Return the reference of the image of this tree."""
+    return HERE.reference
 
 
 @functools.cache
-def operator() -> oci.Image:
-    """Return the image of the operator in this tree, built now unless the cache has it.
+def operator(source: Source = HERE) -> oci.Image:
+    """Return the image of the operator in a tree, built now unless the cache has it.
 
     A process that asks again gets the same one, even if the tree was edited meanwhile.
 
     ``CannotRunError`` where there is no apt; ``HarnessError`` when a step fails.
     """
-    base = _base()
-    recipe = cache.digest(base.name, *(data for _, data in _tree()))
-    name = f"image-{meshca.__version__}"
-    entry = cache.entry(name, recipe, functools.partial(_build, base=base))
+    base = _base(source.requirements)
+    recipe = cache.digest(base.name, *(data for _, data in source.files()))
+    name = f"image-{source.version}"
+    entry = cache.entry(name, recipe, functools.partial(_build, base=base, source=source))
     _forget_older(entry, name)
-    return oci.Image(reference(), entry / "image.tar")
+    return oci.Image(source.reference, entry / "image.tar")
 
 
 def main() -> None:
     """Build the image and put its archive into dist/."""
     image = operator()
-    target = ROOT / "dist" / f"meshca-operator-{meshca.__version__}.oci.tar"
+    target = ROOT / "dist" / f"meshca-operator-{HERE.version}.oci.tar"
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(image.archive, target)
     print(f"{image.reference}: {target.relative_to(ROOT)}, {target.stat().st_size / 1e6:.0f} MB")
 
 
 @functools.cache
-def _base() -> Path:
+def _base(requirements: Path) -> Path:
     """Return a file system with everything but the operator itself, which alone changes often."""
     packages = _apt().packages(_PACKAGES, _PRUNED)
     recipe = cache.digest(
         *(package.sha256 for package in packages),
-        REQUIREMENTS.read_bytes(),
+        requirements.read_bytes(),
         *(Path(module).read_bytes() for module in (__file__, oci.__file__, debian.__file__)),
     )
-    entry = cache.entry("image-base", recipe, functools.partial(_build_base, packages=packages))
+    build = functools.partial(_build_base, packages=packages, requirements=requirements)
+    entry = cache.entry("image-base", recipe, build)
     _forget_older(entry, "image-base")
     return entry
 
 
-def _build_base(root: Path, packages: list[debian.Package]) -> None:
+def _build_base(root: Path, packages: list[debian.Package], requirements: Path) -> None:
     """Put Debian's Python and the hashed wheels into an entry of the cache."""
     with tempfile.TemporaryDirectory() as scratch:
         debian.unpack(_apt().download(packages, Path(scratch)), root, wanted)
     version = python_version(packages)
     site = root / _SITE.format(version)
-    _pip_install(site, ["--no-deps", "--require-hashes", "-r", str(REQUIREMENTS)])
+    _pip_install(site, ["--no-deps", "--require-hashes", "-r", str(requirements)])
     _strip(site)
     _finish(root)
     _compile(root, [root / f"usr/lib/python{version}", site])
 
 
-def _build(entry: Path, base: Path) -> None:
-    """Add the operator of this tree to the base and pack it into an entry of the cache."""
+def _build(entry: Path, base: Path, source: Source) -> None:
+    """Add the operator of a tree to the base and pack it into an entry of the cache."""
     with tempfile.TemporaryDirectory(dir=entry.parent, prefix=".image.") as scratch:
         root = Path(scratch, "root")
         # Links instead of copies: nothing of the base is changed, files are only added.
         shutil.copytree(base, root, symlinks=True, copy_function=os.link)
         (site,) = root.glob(_SITE.format("*"))
         before = set(site.iterdir())
-        _pip_install(site, ["--no-deps", str(_wheel(Path(scratch)))])
+        _pip_install(site, ["--no-deps", str(_wheel(Path(scratch), source))])
         _strip(site)
         _compile(root, sorted(set(site.iterdir()) - before))
         # Fails here and not in a Pod when something that the operator loads was left out.
         _python(root, ["-c", "import meshca.runtime, kubernetes.aio.config"], site)
-        _write(root, entry / "image.tar")
+        _write(root, entry / "image.tar", source)
 
 
 def _forget_older(entry: Path, name: str) -> None:
@@ -173,16 +211,9 @@ def _apt() -> debian.Apt:
     return debian.Apt(cache.root() / "apt")
 
 
-def _tree() -> list[tuple[str, bytes]]:
-    """Return the files that a wheel is built from, with their paths."""
-    source = [path for path in (ROOT / "operator" / "meshca").rglob("*") if "__pycache__" not in path.parts]
-    files = [ROOT / "pyproject.toml", ROOT / "README.md", ROOT / "LICENSE", *source]
-    return [(str(path.relative_to(ROOT)), path.read_bytes()) for path in sorted(files) if path.is_file()]
-
-
-def _wheel(scratch: Path) -> Path:
+def _wheel(scratch: Path, source: Source) -> Path:
     """Build the operator's wheel, from a copy: setuptools would pick up what an earlier build left."""
-    for name, data in _tree():
+    for name, data in source.files():
         path = scratch / "source" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
@@ -247,18 +278,18 @@ def _python(root: Path, arguments: list[str], site: Path | None = None) -> None:
     cache.run([*program, "-s", "-B", *arguments], label=f"image: python {arguments[0]}", env=environment)
 
 
-def _write(root: Path, archive: Path) -> None:
+def _write(root: Path, archive: Path, source: Source) -> None:
     config = oci.ImageConfig(
         entrypoint=("meshca-operator",),
         user=f"{USER}:{USER}",
         env={"PATH": "/usr/local/bin:/usr/bin", "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"},
         labels={
             "org.opencontainers.image.title": "meshca",
-            "org.opencontainers.image.version": meshca.__version__,
+            "org.opencontainers.image.version": source.version,
             "org.opencontainers.image.licenses": "Apache-2.0",
         },
     )
-    oci.write(root, reference(), config, archive)
+    oci.write(root, source.reference, config, archive)
 
 
 if __name__ == "__main__":

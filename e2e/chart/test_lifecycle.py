@@ -205,7 +205,7 @@ def older(directory: Path) -> Path:
     kept = "".join(f"    {line}\n" for line in yaml.safe_dump(column).splitlines())
     crd.write_text(f"{head}    additionalPrinterColumns:\n{kept}{''.join(lines[end:])}")
     about = chart / "Chart.yaml"
-    about.write_text(about.read_text().replace("version: 0.1.0", "version: 0.0.9", 1))
+    about.write_text(about.read_text().replace("version: 0.2.0", "version: 0.0.9", 1))
     return chart
 
 

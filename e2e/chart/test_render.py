@@ -155,7 +155,7 @@ def test_every_container_is_as_confined_as_it_can_be(case: str) -> None:
 
 def test_the_default_image_names_no_registry_host(default: list[JSON]) -> None:
     for _, container in containers(default):
-        assert container["image"] == "meshca/operator:0.1.0"
+        assert container["image"] == "meshca/operator:0.2.0"
         assert container["imagePullPolicy"] == "IfNotPresent"
 
 
