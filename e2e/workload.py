@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from e2e import tools
+from e2e import secrecy, tools
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,6 +55,7 @@ def csr(
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
     pem = builder.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM).decode()
     text = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    secrecy.remember(text)
     return Request(pem, text)
 
 
