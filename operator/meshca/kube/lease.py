@@ -153,6 +153,9 @@ class Elector:
         """Try once to acquire or renew and tell whether that was certainly achieved."""
         # Half the deadline, as client-go does it, leaves room for a second try.
         limit = min(self._terms.renew_deadline / 2, self._until_deadline())
+        if limit <= 0:
+            # We slept through our term: whatever is sent now would arrive though nobody waits for it.
+            return False
         try:
             async with asyncio.timeout(limit):
                 done = await self._acquire_or_renew()

@@ -1,14 +1,15 @@
 """HTTP towards one API server, over aiohttp.
 
-Decides connection limits, timeouts and what a broken connection means (certainly not sent, or maybe);
-never looks into a body. Hand-written in place of ``kubernetes.aio``'s REST client because that costs
-four times the CPU per call; the library still loads the credentials.
+Decides connection limits, timeouts and what a broken connection means (certainly not sent, or maybe), and
+asks for each write at the last moment whether it may still be sent; never looks into a body. Hand-written
+in place of ``kubernetes.aio``'s REST client because that costs four times the CPU per call; the library
+still loads the credentials.
 """
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -19,9 +20,11 @@ from meshca.errors import TransientError, UnknownOutcomeError
 from meshca.kube.transport import Response, Stream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from aiohttp.client_middlewares import ClientHandlerType
+    from aiohttp.connector import Connection
+    from aiohttp.tracing import Trace
 
     from meshca.kube.credentials import Credentials
 
@@ -36,8 +39,44 @@ _HEADERS = {
 }
 
 
+def _always() -> bool:
+    return True
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Asks once more, when a connection is there, whether a write may be sent.
+
+    Between the caller's own look at its Lease and this moment lie the wait for a connection and, should the
+    process be frozen, any length of time.
+    """
+
+    def __init__(self, may_write: Callable[[], bool], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._may_write = may_write
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
+    ) -> Connection:
+        """Return a connection for a request; ``TransientError`` when it must not be sent any more."""
+        connection = await super().connect(req, traces, timeout)
+        if req.method != "GET" and not self._may_write():
+            connection.release()
+            raise TransientError(
+                f"{req.method} {req.url.path}: the Lease may be lost before the write ends",
+                reason="LeaseExpiring",
+            )
+        return connection
+
+
 def open_client(
-    credentials: Credentials, *, connections: int = 0, agent: str = AGENT
+    credentials: Credentials,
+    *,
+    connections: int = 0,
+    agent: str = AGENT,
+    may_write: Callable[[], bool] = _always,
 ) -> aiohttp.ClientSession:
     """Open an aiohttp session that authenticates by itself; ``connections`` 0 means no limit.
 
@@ -59,7 +98,8 @@ def open_client(
         return response
 
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(
+        connector=_Connector(
+            may_write,
             limit=connections,
             ssl=credentials.tls if credentials.tls is not None else False,
             keepalive_timeout=KEEPALIVE_SECONDS,
@@ -72,15 +112,23 @@ def open_client(
 
 
 class Session:
-    """``Transport`` over aiohttp; make it inside the running loop, close it with ``aclose``."""
+    """``Transport`` over aiohttp; make it inside the running loop, close it with ``aclose``.
+
+    ``may_write`` is asked when a write is about to leave; when it says no, the write certainly does not.
+    """
 
     def __init__(
-        self, credentials: Credentials, *, connections: int = CONNECTIONS, agent: str = AGENT
+        self,
+        credentials: Credentials,
+        *,
+        connections: int = CONNECTIONS,
+        agent: str = AGENT,
+        may_write: Callable[[], bool] = _always,
     ) -> None:
         self._server = credentials.server.rstrip("/")
         self._server_name = credentials.tls_server_name or None
         # Watches stay open for minutes: they must not use up the places of requests.
-        self._requests = open_client(credentials, connections=connections, agent=agent)
+        self._requests = open_client(credentials, connections=connections, agent=agent, may_write=may_write)
         self._streams = open_client(credentials, agent=agent)
 
     async def request(

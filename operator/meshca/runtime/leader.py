@@ -34,7 +34,7 @@ from meshca.errors import MeshCAError
 from meshca.handlers import watches
 from meshca.kube.credentials import in_cluster
 from meshca.kube.events import EventRecorder
-from meshca.kube.gateway import Gateway
+from meshca.kube.gateway import WRITE_SECONDS, Gateway
 from meshca.kube.session import Session
 from meshca.planning.views import Meta, annotations_of
 from meshca.providers.registry import ProviderRegistry
@@ -101,7 +101,7 @@ class Leader:
             return
         self._pulse.start()
         credentials = in_cluster(self._settings.token_dir, self._clock)
-        session = Session(credentials)
+        session = Session(credentials, may_write=lambda: self._fence() >= WRITE_SECONDS)
         try:
             gateway = Gateway(session, self._fence, on_write=self._telemetry.api_write, clock=self._clock)
             await self._lead(gateway)

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from e2e import roots, secrecy, workload
 
-KEYS = {
+KEYS: dict[str, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey] = {
     "P-256": ec.generate_private_key(ec.SECP256R1()),
     "P-384": ec.generate_private_key(ec.SECP384R1()),
     "P-521": ec.generate_private_key(ec.SECP521R1()),

@@ -264,3 +264,22 @@ async def test_cancelling_a_candidate_that_was_just_beaten_resigns(server: ApiSe
         assert a.elector.remaining() == 0.0
         await a.elector.release()
         assert lease_spec(server)["holderIdentity"] == "usurper"
+
+
+async def test_213_who_slept_through_its_term_sends_nothing_on_waking(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with candidates(server, "a") as [a]:
+        await a.elector.acquired.wait()
+        await asyncio.sleep(3)
+        running, sent = a.clock.monotonic, list[str]()
+
+        async def replace(*_: Any, **__: Any) -> JSON:
+            sent.append("what was cancelled at once may have left all the same")
+            raise AssertionError
+
+        monkeypatch.setattr(a.clock, "monotonic", lambda: running() + 30)
+        monkeypatch.setattr(a.elector._cluster, "replace", replace)
+        await asyncio.wait_for(a.task, 3)
+        assert a.elector.lost.is_set()
+        assert sent == []

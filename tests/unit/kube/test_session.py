@@ -323,3 +323,30 @@ async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.Monkey
         monkeypatch.setitem(os.environ, name, "http://127.0.0.1:9")
     async with listening(_echo) as url, session(url) as http:
         assert (await http.request("GET", "/x", timeout=5)).status == 200
+
+
+async def test_213_a_write_that_waited_for_a_connection_until_the_lease_was_over_is_not_sent() -> None:
+    seen: list[str] = []
+    first, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slow(request: web.Request) -> web.Response:
+        seen.append(f"{request.method} {request.path}")
+        first.set()
+        await go_on.wait()
+        return web.json_response({})
+
+    ours = True
+    async with listening(slow) as url, session(url, connections=1, may_write=lambda: ours) as http:
+        sent = asyncio.create_task(http.request("PUT", "/sent", timeout=5))
+        await first.wait()
+        waiting = asyncio.create_task(http.request("PATCH", "/waiting", timeout=5))
+        await asyncio.sleep(0.01)
+        ours = False
+        go_on.set()
+        assert (await sent).status == 200
+        with pytest.raises(errors.TransientError, match="the Lease may be lost") as caught:
+            await waiting
+        assert caught.value.reason == "LeaseExpiring"
+        assert not isinstance(caught.value, errors.UnknownOutcomeError)
+        assert (await http.request("GET", "/read", timeout=5)).status == 200
+    assert seen == ["PUT /sent", "GET /read"]
