@@ -33,12 +33,15 @@ rules:
 MARKER = "meshca-audit-marker"
 """User agent of the harness's own calls, left out of what ``Cluster.audit`` returns."""
 
+CREDENTIAL = "authentication.kubernetes.io/credential-id"
+
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """One write that the API server answered, as its audit log tells it.
 
-    ``received`` is when it came, ``time`` when it was answered; both in UTC.
+    ``received`` is when it came, ``time`` when it was answered; both in UTC. ``credential`` tells the token
+    that the caller used, so which of several processes it was.
     """
 
     audit_id: str
@@ -54,6 +57,7 @@ class AuditEvent:
     received: datetime
     time: datetime
     user_agent: str
+    credential: str = ""
 
     @property
     def succeeded(self) -> bool:
@@ -79,6 +83,7 @@ def parse(line: str) -> AuditEvent:
         received=datetime.fromisoformat(event["requestReceivedTimestamp"]).astimezone(UTC),
         time=datetime.fromisoformat(event["stageTimestamp"]).astimezone(UTC),
         user_agent=event.get("userAgent", ""),
+        credential=next(iter(event.get("user", {}).get("extra", {}).get(CREDENTIAL, ())), ""),
     )
 
 

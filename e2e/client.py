@@ -98,6 +98,8 @@ class Client:
         self._token = token
         self._dial = dial
         self._idle: list[_Connection] = []
+        self.refusals: set[str] = set()
+        """What the API server answered when it refused something."""
         self._lock = threading.Lock()
 
     @classmethod
@@ -149,7 +151,10 @@ class Client:
         else:
             with self._lock:
                 self._idle.append(connection)
-        return Response(answer.status, dict(answer.headers), _object(text), text.decode(errors="replace"))
+        said = text.decode(errors="replace")
+        if answer.status >= 400:
+            self.refusals.add(said)
+        return Response(answer.status, dict(answer.headers), _object(text), said)
 
     def request(
         self,

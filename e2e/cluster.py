@@ -200,6 +200,11 @@ class Cluster(ABC):
             )
         return clients[key]
 
+    def refusals(self) -> set[str]:
+        """Return every text by which the API server refused a call of the harness, whoever made it."""
+        clients: dict[str, Client] = self.__dict__.get("_clients", {})
+        return set().union(*(client.refusals for client in list(clients.values())))
+
     def close_clients(self) -> None:
         """Close every connection that ``client`` made; each flavour's ``stop`` begins with it."""
         clients: dict[str, Client] = self.__dict__.pop("_clients", {})
@@ -305,12 +310,23 @@ class Cluster(ABC):
         return self.kubectl("apply", "--server-side", "-f", "-", identity=identity, input=text)
 
     def token(
-        self, namespace: str, serviceaccount: str, audience: str | None = None, seconds: int = 3600
+        self,
+        namespace: str,
+        serviceaccount: str,
+        audience: str | None = None,
+        seconds: int = 3600,
+        *,
+        anchor: str = "",
     ) -> str:
-        """Return a ServiceAccount's token by TokenRequest; ``seconds`` is at least 600."""
+        """Return a ServiceAccount's token by TokenRequest; ``seconds`` is at least 600.
+
+        With ``anchor``, a Secret of that namespace, it is void once the Secret is gone.
+        """
         spec: JSON = {"expirationSeconds": seconds}
         if audience:
             spec["audiences"] = [audience]
+        if anchor:
+            spec["boundObjectRef"] = {"kind": "Secret", "apiVersion": "v1", "name": anchor}
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{serviceaccount}/token"
         answer = self.request("POST", path, {"spec": spec})
         return str(answer["status"]["token"])

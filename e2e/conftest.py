@@ -11,17 +11,20 @@ import itertools
 import json
 import os
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import binaries, flavours, installation, scenario
+from e2e import binaries, faketime, flavours, installation, scenario
 from e2e.errors import CannotRunError
+from e2e.runtime import fleet
+from e2e.witness import Witness
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator, Mapping
     from concurrent.futures import Future
 
     from e2e.cluster import Cluster
@@ -33,6 +36,7 @@ LOG_LINES = 15
 JSON = dict[str, Any]
 _numbers = itertools.count(1)
 _clusters: list[Cluster] = []
+_witnesses: dict[str, Witness] = {}
 
 
 def _made(flavour: str, name: str) -> Cluster:
@@ -46,18 +50,32 @@ def _made(flavour: str, name: str) -> Cluster:
     return cluster
 
 
+@contextmanager
+def _running(name: str) -> Iterator[Cluster]:
+    """Start a cluster of the chosen flavour; when it ends, no private key may have been said anywhere."""
+    with _made(flavours.chosen(), name) as cluster, Witness(cluster) as witness:
+        _witnesses[name] = witness
+        yield cluster
+
+
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Return the cluster of this run (``CLUSTER``, default controlplane), started once."""
-    with _made(flavours.chosen(), "e2e") as made:
+    with _running("e2e") as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def witnesses() -> Mapping[str, Witness]:
+    """Return who heard everything that was said in each cluster, by the cluster's name."""
+    return _witnesses
 
 
 @pytest.fixture
 def make_cluster() -> Iterator[Callable[[str], Cluster]]:
     """Return a function that starts another cluster of the same flavour; it ends with the test."""
     with ExitStack() as stack:
-        yield lambda name: stack.enter_context(_made(flavours.chosen(), name))
+        yield lambda name: stack.enter_context(_running(name))
 
 
 @pytest.fixture(scope="session")
@@ -72,6 +90,7 @@ def installed(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Inst
         request.getfixturevalue("_second")
     made = installation.install(cluster, values=scenario.VALUES | {"managedKeys.namespaces": "{*}"})
     yield made
+    _witnesses["e2e"].hear_out(made.operator)
     made.operator.stop()
 
 
@@ -99,10 +118,11 @@ def _second() -> Iterator[Future[Installation]]:
     with ExitStack() as stack, ThreadPoolExecutor(1) as pool:
 
         def install() -> Installation:
-            cluster = stack.enter_context(_made(flavours.chosen(), "disturbed"))
+            cluster = stack.enter_context(_running("disturbed"))
             scenario.make_namespace(cluster, "keys")
             made = installation.install(cluster, values=scenario.STRICT_VALUES)
             stack.callback(made.operator.stop)
+            stack.callback(_witnesses["disturbed"].hear_out, made.operator)
             return made
 
         yield pool.submit(install)
@@ -127,6 +147,26 @@ def disturbed(disturbable: Installation) -> Installation:
     disturbable.operator.wait_ready()
     disturbable.cluster.wait(scenario.path("default"))
     return disturbable
+
+
+@pytest.fixture
+def clock(disturbed: Installation, tmp_path: Path) -> Iterator[Path]:
+    """Return the file that says by how much the clock of the operator's processes is off."""
+    operator = fleet.processes(disturbed)
+    file = tmp_path / "offset"
+    faketime.set_offset(file, timedelta(0))
+    try:
+        environment = faketime.environment(file)
+    except CannotRunError as error:
+        pytest.skip(str(error))
+    operator.stop()
+    operator.extra_environment = environment
+    operator.start()
+    operator.wait_ready()
+    yield file
+    operator.stop()
+    operator.extra_environment = {}
+    operator.start()
 
 
 @pytest.fixture

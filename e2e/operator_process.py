@@ -8,6 +8,7 @@ probes readiness. Never gives the operator any other credentials. What a kubelet
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import json
@@ -94,6 +95,8 @@ class OperatorProcesses:
         self._over = threading.Event()
         self.extra_environment: dict[str, str] = {}
         """What the processes of the next start get besides, for scenarios that disturb them."""
+        self.anchor = ""
+        """Secret that tokens made from now on are bound to: with it they end; "" for none."""
 
     # --- life cycle -----------------------------------------------------------------------------
 
@@ -161,6 +164,16 @@ class OperatorProcesses:
     def environment(self, replica: str) -> dict[str, str]:
         """Return the whole environment of a replica's process."""
         return dict(self._replicas[replica].process.env)
+
+    def credential(self, replica: str) -> str:
+        """Return what the audit log calls the token that a replica was given last."""
+        payload = self.token(replica).split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return f"JTI={claims['jti']}"
+
+    def token(self, replica: str) -> str:
+        """Return the token that a replica was given last."""
+        return (self._replicas[replica].tokens / "token").read_text()
 
     def logs(self, replica: str) -> list[JSON]:
         """Return a replica's log lines over all its starts; ``{"text": ...}`` for one that is no JSON."""
@@ -231,7 +244,7 @@ class OperatorProcesses:
         return Replica(name, address, Process(name, command, directory / "log", env=environment), tokens)
 
     def _write_token(self, tokens: Path, account: str, seconds: int = TOKEN_SECONDS) -> None:
-        token = self._cluster.token(self._namespace, account, seconds=seconds)
+        token = self._cluster.token(self._namespace, account, seconds=seconds, anchor=self.anchor)
         fresh = tokens / ".token"
         fresh.touch(mode=0o600)
         fresh.write_text(token)

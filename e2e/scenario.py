@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -217,3 +218,16 @@ def writes_for(cluster: Cluster, mark: int, ca: str, namespace: str = "") -> lis
         for verb, kind, where, name in operator_writes(cluster, mark)
         if named.fullmatch(name) or (where == namespace and name != TRUST_BUNDLE)
     ]
+
+
+def made_since(cluster: Cluster, mark: int, authority: str) -> Counter[str]:
+    """Count what the operator created for a CA since a mark: CARoots, root keys, signer keys."""
+    created = Counter[str]()
+    for event in cluster.audit(mark):
+        ours = event.user == OPERATOR and event.verb == "create" and event.succeeded
+        for kind in ("root", "signer"):
+            if ours and event.resource == "secrets" and event.name.startswith(f"meshca-{kind}-{authority}-"):
+                created[kind] += 1
+        if ours and event.resource == "caroots" and event.name.startswith(f"{authority}-"):
+            created["CARoot"] += 1
+    return created

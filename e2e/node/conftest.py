@@ -9,6 +9,7 @@ import pytest
 from e2e import flavours, installation
 from e2e.errors import CannotRunError
 from e2e.node.cluster import NodeCluster
+from e2e.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,7 +30,7 @@ def made(name: str) -> NodeCluster:
 @pytest.fixture(scope="session")
 def node() -> Iterator[NodeCluster]:
     """Return the node cluster of this run, started once."""
-    with made("node") as cluster:
+    with made("node") as cluster, Witness(cluster):
         yield cluster
 
 

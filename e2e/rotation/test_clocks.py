@@ -3,46 +3,22 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from e2e import faketime, scenario
-from e2e.errors import CannotRunError
 from e2e.mesh import rotation
 from e2e.runtime import fleet
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from e2e.installation import Installation
-    from e2e.operator_process import OperatorProcesses
 
 pytestmark = pytest.mark.cluster
 
 JSON = dict[str, Any]
-
-
-@pytest.fixture
-def clock(disturbed: Installation, tmp_path: Path) -> Iterator[Path]:
-    """Return the file that says by how much the clock of the operator's processes is off."""
-    if disturbed.cluster.has_nodes:
-        pytest.skip("the operator runs in Pods here")
-    operator = cast("OperatorProcesses", disturbed.operator)
-    file = tmp_path / "offset"
-    faketime.set_offset(file, timedelta(0))
-    operator.stop()
-    try:
-        operator.extra_environment = faketime.environment(file)
-    except CannotRunError as error:
-        pytest.skip(str(error))
-    operator.start()
-    operator.wait_ready()
-    yield file
-    operator.stop()
-    operator.extra_environment = {}
-    operator.start()
 
 
 @pytest.mark.parametrize("minutes", [5, -5])

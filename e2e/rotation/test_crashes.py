@@ -27,20 +27,6 @@ JSON = dict[str, Any]
 SECONDS = 40.0
 
 
-def kill_leader(made: Installation) -> None:
-    """End the leader without warning, bring it back as a standby, and let the other lead at once.
-
-    A Lease lasts 15 s; that a standby waits for its end is shown elsewhere, so here it is emptied.
-    """
-    cluster, operator = made.cluster, made.operator
-    leader = fleet.leader(cluster, operator)
-    operator.kill(leader)
-    holder = fleet.lease(cluster)["holderIdentity"]
-    cluster.request("PATCH", fleet.LEASE, {"spec": {"holderIdentity": ""}})
-    operator.restart(leader)
-    fleet.successor(cluster, holder, SECONDS)
-
-
 def phase_is(phase: str) -> Callable[[JSON], bool]:
     return lambda body: rotation.progress(body).phase == phase
 
@@ -67,19 +53,6 @@ def is_marked_active(root: JSON) -> bool:
     return names.ANNOTATION_ACTIVATED_AT in root["metadata"].get("annotations", {})
 
 
-def made_since(cluster: Cluster, mark: int, authority: str) -> Counter[str]:
-    """Count what the operator created for a CA since a mark: CARoots, root keys, signer keys."""
-    created = Counter[str]()
-    for event in cluster.audit(mark):
-        ours = event.user == scenario.OPERATOR and event.verb == "create" and event.succeeded
-        for kind in ("root", "signer"):
-            if ours and event.resource == "secrets" and event.name.startswith(f"meshca-{kind}-{authority}-"):
-                created[kind] += 1
-        if ours and event.resource == "caroots" and event.name.startswith(f"{authority}-"):
-            created["CARoot"] += 1
-    return created
-
-
 def test_100_215_a_leader_killed_in_each_phase_leaves_a_rotation_that_the_next_one_completes(
     disturbed: Installation, room: str
 ) -> None:
@@ -104,29 +77,29 @@ def test_100_215_a_leader_killed_in_each_phase_leaves_a_rotation_that_the_next_o
         # Its key takes long enough to make that the leader ends before there is one.
         rotation.begin(cluster, name, privateKey={"algorithm": "RSA", "size": 4096})
         scenario.wait_other(cluster, where, phase_is("Prepare"), SECONDS)
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         new_root(cluster, name, old, lambda _: True)
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         scenario.wait_other(cluster, where, phase_is("Publish"), SECONDS)
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         new_root(cluster, name, old, is_marked_active)
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         scenario.wait_other(cluster, where, is_other(old), SECONDS)
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         scenario.wait_other(cluster, where, half_done, SECONDS)
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         done = rotation.follow(cluster, name, old)
         at = path_of(names.CA_ROOT, name=old)
         notes = {names.ANNOTATION_PRUNE_NOW: cluster.request("GET", at)["status"]["fingerprint"]}
         cluster.request("PATCH", at, {"metadata": {"annotations": notes}})
-        kill_leader(disturbed)
+        fleet.kill_leader(disturbed)
         scenario.wait_gone(cluster, path_of(names.CA_ROOT, name=old), SECONDS)
         states = recording.settle()
     disturbed.operator.wait_ready()
 
     new = done["status"]["activeRoot"]
     assert history.activations(states) == [old, new]
-    assert made_since(cluster, mark, name) == {"root": 1, "signer": 1, "CARoot": 1}
+    assert scenario.made_since(cluster, mark, name) == {"root": 1, "signer": 1, "CARoot": 1}
     assert history.unmet_needs(states, replaced=False) == []
     assert history.refused_by_openssl(history.meetings(states, replaced=False)) == []
     told = [item["percent"] for item in history.rotations(states) if "percent" in item]

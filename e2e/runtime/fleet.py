@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
 
 from e2e import scenario
 from e2e.client import path_of
@@ -11,9 +13,19 @@ from meshca.api import names
 
 if TYPE_CHECKING:
     from e2e.cluster import Cluster, Operator
+    from e2e.installation import Installation
+    from e2e.operator_process import OperatorProcesses
 
 JSON = dict[str, Any]
+TAKEOVER_SECONDS = 40.0
 LEASE = path_of(names.LEASE, scenario.SYSTEM, "meshca")
+
+
+def processes(made: Installation) -> OperatorProcesses:
+    """Return the replicas as processes, which can be frozen and have exit codes; skips for Pods."""
+    if made.cluster.has_nodes:
+        pytest.skip("the operator runs in Pods here")
+    return cast("OperatorProcesses", made.operator)
 
 
 def lease(cluster: Cluster) -> JSON:
@@ -59,3 +71,17 @@ def metrics(operator: Operator, replica: str) -> dict[str, float]:
     assert status == 200
     samples = (line.rsplit(" ", 1) for line in text.splitlines() if line and not line.startswith("#"))
     return {name: float(value) for name, value in samples}
+
+
+def kill_leader(made: Installation) -> None:
+    """End the leader without warning, bring it back as a standby, and let the other lead at once.
+
+    A Lease lasts 15 s; that a standby waits for its end is shown elsewhere, so here it is emptied.
+    """
+    cluster, operator = made.cluster, made.operator
+    killed = leader(cluster, operator)
+    operator.kill(killed)
+    holder = lease(cluster)["holderIdentity"]
+    cluster.request("PATCH", LEASE, {"spec": {"holderIdentity": ""}})
+    operator.restart(killed)
+    successor(cluster, holder, TAKEOVER_SECONDS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,18 +14,10 @@ from e2e.runtime import fleet
 if TYPE_CHECKING:
     from e2e.cluster import Cluster
     from e2e.installation import Installation
-    from e2e.operator_process import OperatorProcesses
 
 pytestmark = pytest.mark.cluster
 
 JSON = dict[str, Any]
-
-
-def processes(made: Installation) -> OperatorProcesses:
-    """Return the replicas as processes, which can be frozen and have exit codes."""
-    if made.cluster.has_nodes:
-        pytest.skip("the operator runs in Pods here")
-    return cast("OperatorProcesses", made.operator)
 
 
 def ask(cluster: Cluster, namespace: str, name: str, **spec: Any) -> None:
@@ -112,7 +104,7 @@ def test_i6_restarts_and_changes_of_the_leader_write_nothing_but_the_lease(
 
 
 def test_a_clean_stop_hands_the_lease_over(disturbed: Installation, room: str) -> None:
-    cluster, operator = disturbed.cluster, processes(disturbed)
+    cluster, operator = disturbed.cluster, fleet.processes(disturbed)
     leader = fleet.leader(cluster, operator)
     identity = fleet.lease(cluster)["holderIdentity"]
     began = datetime.now(UTC)
@@ -132,7 +124,7 @@ def test_213_a_leader_that_was_frozen_past_its_lease_ends_and_doubles_nothing(
     disturbed: Installation, room: str
 ) -> None:
     """It is frozen while it makes a CA: the next leader makes one of it, and the first may not go on."""
-    cluster, operator = disturbed.cluster, processes(disturbed)
+    cluster, operator = disturbed.cluster, fleet.processes(disturbed)
     leader = fleet.leader(cluster, operator)
     identity, ends = fleet.lease(cluster)["holderIdentity"], len(operator.exits(leader))
     body = scenario.configuration(room)

@@ -4,79 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from e2e import roots, scenario, workload
+from e2e import roots, scenario, secrecy, workload
 from e2e.client import path_of
 from meshca.api import names
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from e2e.cluster import Cluster
     from e2e.installation import Installation
+    from e2e.witness import Witness
 
 pytestmark = pytest.mark.cluster
 
 JSON = dict[str, Any]
-KINDS = (
-    *names.OWN_RESOURCES,
-    names.CONFIG_MAP,
-    names.EVENT,
-    names.CLUSTER_TRUST_BUNDLE,
-    names.LEASE,
-)
 
 
-def private_bytes(pem: bytes) -> bytes:
-    """Return what only the holder of a key knows, as it stands in its DER."""
-    key = load_pem_private_key(pem, None)
-    if isinstance(key, ec.EllipticCurvePrivateKey):
-        return key.private_numbers().private_value.to_bytes((key.key_size + 7) // 8, "big")
-    if isinstance(key, rsa.RSAPrivateKey):
-        return key.private_numbers().q.to_bytes(key.key_size // 16, "big")
-    assert isinstance(key, ed25519.Ed25519PrivateKey)
-    return key.private_bytes_raw()
-
-
-def in_base64(secret: bytes) -> list[str]:
-    """Return how a part of some bytes reads in base64, wherever in a text it begins."""
-    return [base64.b64encode(secret[shift : shift + 18]).decode() for shift in range(3)]
-
-
-def needles(pem: bytes) -> set[str]:
-    """Return what would give a key away: its number in decimal, hex and base64, and that base64 again."""
-    secret = private_bytes(pem)
-    once = in_base64(secret)
-    assert any(needle in flat(pem.decode()) for needle in once), "or nothing would ever be found"
-    twice = [again for needle in once for again in in_base64(needle.encode())]
-    return {secret.hex(), str(int.from_bytes(secret, "big")), *once, *twice}
-
-
-def flat(text: str) -> str:
-    """Return a text without line breaks, as they are or escaped."""
-    return re.sub(r"\\n|\s", "", text)
-
-
-def said(made: Installation) -> dict[str, str]:
-    """Return everything that anybody can read who cannot read Secrets."""
-    cluster, operator = made.cluster, made.operator
-    texts = {}
-    for replica in operator.replicas:
-        texts[f"log of {replica}"] = json.dumps(operator.logs(replica), ensure_ascii=False)
-        texts[f"metrics of {replica}"] = operator.get(replica, "/metrics")[1]
-    for kind in filter(lambda kind: scenario.serves(cluster, kind), KINDS):
-        items = cluster.request("GET", path_of(kind))["items"]
-        texts[kind.plural] = json.dumps(items, ensure_ascii=False)
-    return texts
-
-
-def keys(cluster: Cluster) -> list[bytes]:
+def in_secrets(cluster: Cluster) -> list[bytes]:
+    """Return the keys of what is in Secrets now, of CAs and of requests."""
     secrets = cluster.request("GET", path_of(names.SECRET))["items"]
     return [
         workload.secret_entry(secret, "tls.key")
@@ -85,15 +36,8 @@ def keys(cluster: Cluster) -> list[bytes]:
     ]
 
 
-def search(made: Installation, known: list[bytes]) -> None:
-    wanted = {needle for pem in known for needle in needles(pem)}
-    for where, text in said(made).items():
-        assert "PRIVATE KEY-----" not in text, where
-        assert not [needle for needle in wanted if needle in flat(text)], f"{where} holds a part of a key"
-
-
 def test_keys_are_in_secrets_and_nowhere_else(
-    installed: Installation, namespace: str, make_ca: Callable[..., JSON]
+    installed: Installation, namespace: str, make_ca: Callable[..., JSON], witnesses: Mapping[str, Witness]
 ) -> None:
     """CA keys and managed keys of three kinds; and the user's own, given in every wrong way."""
     cluster = installed.cluster
@@ -131,14 +75,19 @@ def test_keys_are_in_secrets_and_nowhere_else(
         assert answer.status == 422
         assert inner.decode()[:30] not in answer.text
         scenario.issue(cluster, namespace, "last", made)
-        known = keys(cluster)
+        heard = witnesses["e2e"]
+        heard.hear_out(installed.operator)
+        known = in_secrets(cluster)
         assert len(known) >= 7, "three leaves, two CAs"
-        search(installed, [*known, key])
+        assert heard.keys() >= {*known, key}
+        assert heard.leaks() == []
     finally:
         cluster.request("DELETE", scenario.path(body["metadata"]["name"]))
 
 
-def test_not_even_the_most_talkative_log_holds_a_key(disturbed: Installation, room: str) -> None:
+def test_not_even_the_most_talkative_log_holds_a_key(
+    disturbed: Installation, room: str, witnesses: Mapping[str, Witness]
+) -> None:
     """This installation logs at debug, libraries included."""
     cluster = disturbed.cluster
     workload.create(cluster, workload.leaf("keys", room, secretName=f"{room}-tls"))
@@ -149,4 +98,44 @@ def test_not_even_the_most_talkative_log_holds_a_key(disturbed: Installation, ro
         json.dumps(line) for name in operator.replicas for line in operator.logs(name) if "eyJ" in str(line)
     ]
     assert tokens == []
-    search(disturbed, keys(cluster))
+    witnesses["disturbed"].hear_out(operator)
+    assert witnesses["disturbed"].leaks() == []
+
+
+def test_226_what_is_searched_after_the_whole_run_would_tell_a_key_from_wherever_it_was_said(
+    disturbed: Installation, room: str, witnesses: Mapping[str, Witness]
+) -> None:
+    """A key that nobody else knows is said on purpose: in names, and in objects that are gone by then."""
+    cluster, heard = disturbed.cluster, witnesses["disturbed"]
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    said = secrecy.private_bytes(pem).hex()
+    for _ in range(2):
+        # The second time it is refused, in words that hold the name.
+        body = workload.leaf(room, said, request=workload.csr().pem)
+        assert cluster.exchange("POST", workload.path(room), body).status in {201, 409}
+    workload.wait_reason(cluster, room, said, "Issued")
+    cluster.request("DELETE", workload.path(room, said))
+    config_map = {"metadata": {"name": "brief"}, "data": {"a": base64.b64encode(pem).decode()}}
+    where = path_of(names.CONFIG_MAP, room)
+    cluster.request("POST", where, config_map)
+    cluster.request("DELETE", f"{where}/brief")
+    event = {
+        "metadata": {"name": "told", "namespace": room},
+        "eventTime": "2026-01-01T00:00:00.000000Z",
+        "reportingController": "somebody",
+        "reportingInstance": "somewhere",
+        "action": "Telling",
+        "reason": "Told",
+        "type": "Normal",
+        "regarding": {"kind": "ConfigMap", "name": "brief", "namespace": room},
+        # Without its first and last line, which alone would be enough.
+        "note": "\n".join(pem.decode().splitlines()[1:-1]),
+    }
+    cluster.request("POST", path_of(names.EVENT, room), event)
+
+    assert heard.leaks() == [], "it is nobody's key as far as anybody else knows"
+    places = heard.leaks(pem)
+    for part in ("leafcertificaterequests", "configmaps", f"events: {room}/told", "operator", "an answer"):
+        assert any(part in place for place in places), (part, places)
+    assert said not in str(places), "the report is no leak of its own"
