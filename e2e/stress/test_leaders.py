@@ -1,0 +1,126 @@
+"""Replicas killed, stopped and frozen while 200 leaves are asked for: each is issued, and once."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+
+from e2e import scenario
+from e2e.mesh import rotation
+from e2e.runtime import fleet
+from e2e.stress.stream import Stream, now
+
+if TYPE_CHECKING:
+    from e2e.audit import AuditEvent
+    from e2e.cluster import Cluster
+    from e2e.installation import Installation
+
+pytestmark = pytest.mark.cluster
+
+LEASE_SECONDS = 15.0
+LOOKS_SECONDS = 4.4
+"""The longest time between two looks of a standby: it sees a renewal that late, and an end of the term."""
+READING_SECONDS = 15.0
+"""What a new leader may take to read the world before it issues: much, for machines under load."""
+
+
+def tell(what: str, seconds: float) -> None:
+    """Print a measured time, for whoever runs this with ``-rP``."""
+    print(f"recovery: {what}: {seconds:.1f} s")
+
+
+def lease_writes(cluster: Cluster, mark: int) -> list[AuditEvent]:
+    """Return the writes of the Lease since a mark that succeeded."""
+    return [event for event in cluster.audit(mark) if event.resource == "leases" and event.succeeded]
+
+
+def test_a_killed_leader_is_followed_within_the_bounds_of_its_lease(
+    disturbed: Installation, room: str
+) -> None:
+    cluster, operator = disturbed.cluster, disturbed.operator
+    with Stream(cluster, room, seconds=28) as stream:
+        stream.wait_created(40)
+        leader = fleet.leader(cluster, operator)
+        holder = fleet.lease(cluster)["holderIdentity"]
+        operator.kill(leader)
+        killed = now()
+        taken = fleet.successor(cluster, holder, timeout=60)
+        operator.restart(leader)
+    stream.judge()
+    waited = (fleet.moment(taken["acquireTime"]) - killed).total_seconds()
+    tell("leader killed, Lease taken over", waited)
+    tell("leader killed, next leaf issued", stream.recovery(killed))
+    assert waited < LEASE_SECONDS + 2 * LOOKS_SECONDS
+    assert stream.recovery(killed) < waited + READING_SECONDS
+    operator.wait_ready()
+
+
+def test_a_leader_that_is_stopped_hands_over_at_once(disturbed: Installation, room: str) -> None:
+    """Twice, so that each replica has led."""
+    cluster, operator = disturbed.cluster, fleet.processes(disturbed)
+    with Stream(cluster, room, seconds=20) as stream:
+        for count in (50, 130):
+            stream.wait_created(count)
+            leader = fleet.leader(cluster, operator)
+            holder = fleet.lease(cluster)["holderIdentity"]
+            mark, began, credential = cluster.audit_mark(), now(), operator.credential(leader)
+            operator.restart(leader)
+            taken = fleet.successor(cluster, holder, timeout=30)
+            assert operator.exits(leader)[-1] == 0
+            given = max(e.received for e in lease_writes(cluster, mark) if e.credential == credential)
+            waited = (fleet.moment(taken["acquireTime"]) - given).total_seconds()
+            tell("leader stopped, Lease taken over", waited)
+            assert waited < 5
+            stopped = began
+    stream.judge()
+    tell("told to stop, next leaf of anybody issued", stream.recovery(stopped))
+    assert stream.recovery(stopped) < 10 + LOOKS_SECONDS + READING_SECONDS
+
+
+def test_213_a_leader_frozen_past_its_lease_writes_nothing_once_it_wakes(
+    disturbed: Installation, room: str
+) -> None:
+    """It is frozen while it rotates a root; every write is told apart by the token that it came with."""
+    cluster, operator = disturbed.cluster, fleet.processes(disturbed)
+    body = scenario.configuration(room, rotation={"minimumPublishTime": "3s"})
+    name = body["metadata"]["name"]
+    cluster.apply(body)
+    old = cluster.wait(scenario.path(name), timeout=60)["status"]["activeRoot"]
+    scenario.issue(cluster, room, "moving", name, renewal="Automatic")
+    leader = fleet.leader(cluster, operator)
+    holder, credential = fleet.lease(cluster)["holderIdentity"], operator.credential(leader)
+    mark, ends = cluster.audit_mark(), len(operator.exits(leader))
+    with Stream(cluster, room, seconds=28) as stream:
+        stream.wait_created(40)
+        rotation.begin(cluster, name)
+        scenario.wait_other(cluster, scenario.path(name), lambda i: rotation.progress(i).phase == "Publish")
+        operator.pause(leader)
+        frozen = now()
+        taken = fleet.successor(cluster, holder, timeout=60)
+        stream.wait_created(150)
+        woken = now()
+        operator.resume(leader)
+        deadline = time.monotonic() + 60
+        while len(operator.exits(leader)) == ends:
+            assert time.monotonic() < deadline, "it goes on beside its successor"
+            time.sleep(0.05)  # the end of a process that is not ours to wait for
+        exited = now()
+    assert operator.exits(leader)[-1] == 1
+    stream.judge()
+    rotation.follow(cluster, name, old)
+    its = [event for event in cluster.audit(mark) if event.credential == credential]
+    assert any(event.received < frozen for event in its), "or the tokens could not be told apart"
+    # What it had sent before is no write of a sleeper.
+    late = [event for event in its if frozen + timedelta(seconds=1) < event.received < exited]
+    assert [(e.verb, e.resource, e.name, e.code, str(e.received - woken)) for e in late] == []
+    assert scenario.made_since(cluster, mark, name) == {"root": 1, "signer": 1, "CARoot": 1}
+    authority = scenario.authority(cluster, name)
+    assert (len(authority.roots), len(authority.secrets)) == (2, 4)
+    tell("leader frozen, Lease taken over", (fleet.moment(taken["acquireTime"]) - frozen).total_seconds())
+    tell("leader frozen, next leaf issued", stream.recovery(frozen + timedelta(seconds=1)))
+    tell("leader woken, ended", (exited - woken).total_seconds())
+    cluster.request("DELETE", scenario.path(name))
+    operator.wait_ready()
