@@ -70,7 +70,7 @@ def test_226_a_key_is_found_in_every_form_wherever_it_begins(name: str, prefix: 
 
 
 @pytest.mark.parametrize("name", KEYS)
-def test_226_half_a_key_is_found_too(name: str) -> None:
+def test_half_a_key_is_found_too(name: str) -> None:
     """Errors and logs are cut off."""
     lines = body(pem(name)).splitlines()
     whole = "".join(lines)
