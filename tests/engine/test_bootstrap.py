@@ -14,7 +14,7 @@ pytestmark = pytest.mark.looptime
 
 # Settle, accept, root, CARoot, leaf TTL, signer, mark, commit, CARoot's status, admission's record, status
 # (twice: bundle targets come later), four bundle ConfigMaps and the ClusterTrustBundle.
-MOST_WRITES = 18
+MOST_WRITES = 19
 
 
 def cluster_with(**spec: Any) -> Cluster:

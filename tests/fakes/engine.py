@@ -42,7 +42,7 @@ OPERATOR = f"system:serviceaccount:{NAMESPACE}:meshca"
 GROUP = "meshca:break-glass"
 PARAMETERS = AdmissionParameters(OPERATOR, NAMESPACE, GROUP)
 CRDS = Path(__file__).parents[2] / "crds"
-OWN = (names.CA_CONFIGURATION, names.CA_ROOT)
+OWN = (names.CA_CONFIGURATION, names.CA_ROOT, names.FEDERATED_CLUSTER, names.INTERMEDIATE)
 
 
 @cache
@@ -101,10 +101,12 @@ class Cluster:
         return self.server.create(names.SERVICE_ACCOUNT, {"metadata": {"name": name, "namespace": namespace}})
 
     def policy(self) -> None:
-        """Apply the admission policy as the chart does."""
-        policy = admission.validating_policy(admission.REQUESTER, PARAMETERS)
-        self.server.create(names.VALIDATING_POLICY, policy)
-        self.server.create(names.VALIDATING_BINDING, admission.validating_binding(admission.REQUESTER))
+        """Apply the admission policies as the chart does; one that is there stays as it is."""
+        for name in (admission.REQUESTER, admission.INTERMEDIATES):
+            if self.server.find(names.VALIDATING_POLICY, name) is not None:
+                continue
+            self.server.create(names.VALIDATING_POLICY, admission.validating_policy(name, PARAMETERS))
+            self.server.create(names.VALIDATING_BINDING, admission.validating_binding(name))
 
     def configure(self, name: str = "default", **spec: Any) -> JSON:
         return self.server.create(
@@ -196,7 +198,13 @@ class Cluster:
             group.create_task(engine.workers.run(chosen.workers))
             group.create_task(engine.safety_net())
             group.create_task(engine.leaf_source().run())
-            for resource, take in zip(OWN, (engine.intake.configuration, engine.intake.root), strict=True):
+            takes = (
+                engine.intake.configuration,
+                engine.intake.root,
+                engine.intake.federation.cluster,
+                engine.intake.federation.request,
+            )
+            for resource, take in zip(OWN, takes, strict=True):
                 handler = _hand_over(take)
                 group.create_task(Reflector(gateway, resource, handler=handler, clock=self.clock).run())
 

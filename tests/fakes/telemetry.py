@@ -21,6 +21,7 @@ class Tally:
         self.writes: Counter[tuple[str, str]] = Counter()
         self.roots: dict[tuple[str, str], datetime | None] = {}
         self.signers: dict[str, datetime | None] = {}
+        self.clusters: dict[tuple[str, str], datetime | None] = {}
         self.forgotten: list[str] = []
         self.states: dict[str, Mapping[str, int]] = {}
 
@@ -39,6 +40,9 @@ class Tally:
 
     def signer_expiry(self, configuration: str, not_after: datetime | None) -> None:
         self.signers[configuration] = not_after
+
+    def federated_cluster_seen(self, configuration: str, cluster: str, moment: datetime | None) -> None:
+        self.clusters[configuration, cluster] = moment
 
     def rotation_phase(self, configuration: str, phase: str) -> None:
         del configuration, phase

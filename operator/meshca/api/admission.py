@@ -1,8 +1,8 @@
 """The admission policies that meshca ships, as data, and the test whether a cluster has them.
 
-Decides who may ask for which identity, who may write what the CA relies on, and who may delete its
-keys. Every spec is written with all defaults of the API server, so that what is read back equals what
-was shipped, and a single weakened field is seen.
+Decides who may ask for which identity, who asks for another cluster, who may write what the CA relies
+on, and who may delete its keys. Every spec is written with all defaults of the API server, so that what
+is read back equals what was shipped, and a single weakened field is seen.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ GROUP_VERSION: Final = "admissionregistration.k8s.io/v1"
 REQUESTER: Final = f"requester.{names.GROUP}"
 RECORDS: Final = f"records.{names.GROUP}"
 CA_SECRETS: Final = f"ca-secrets.{names.GROUP}"
+INTERMEDIATES: Final = f"intermediates.{names.GROUP}"
 REQUESTER_DEFAULTS: Final = f"requester-defaults.{names.GROUP}"
-VALIDATING: Final = (REQUESTER, RECORDS, CA_SECRETS)
+VALIDATING: Final = (REQUESTER, RECORDS, CA_SECRETS, INTERMEDIATES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ def validating_binding(name: str) -> JSON:
 
 
 def mutating_policy() -> JSON:
-    """Return the policy that records the caller in ``spec.requester`` of a new leaf request."""
+    """Return the policy that records the caller in ``spec.requester`` of a new request."""
     return _object("MutatingAdmissionPolicy", REQUESTER_DEFAULTS, _requester_defaults())
 
 
@@ -125,17 +126,18 @@ def _in_group(group: str) -> str:
     return f"has(request.userInfo.groups) && {group} in request.userInfo.groups"
 
 
+# The garbage collector and others may change metadata: that is for RBAC to decide.
+_SPEC_IS_NEW: Final = {
+    "name": "spec-is-new",
+    "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec",
+}
+
+
 def _requester(parameters: AdmissionParameters) -> JSON:
     return {
         "failurePolicy": "Fail",
         "matchConstraints": _constraints(_rule(names.GROUP, ["CREATE", "UPDATE"], [names.LEAF.plural])),
-        "matchConditions": [
-            # The garbage collector and others may change metadata: that is for RBAC to decide.
-            {
-                "name": "spec-is-new",
-                "expression": "request.operation == 'CREATE' || object.spec != oldObject.spec",
-            }
-        ],
+        "matchConditions": [_SPEC_IS_NEW],
         "validations": [
             _deny_unless(
                 f"request.namespace != {quoted(parameters.operator_namespace)}",
@@ -173,6 +175,49 @@ def _tells_who_asks(parameters: AdmissionParameters) -> JSON:
     )
 
 
+def _intermediates(parameters: AdmissionParameters) -> JSON:
+    """Let a request for another cluster in only from who reports for it, and with the caller's name on it.
+
+    Whether that is the registered requester, in its namespace, is looked at when it is signed: the name on
+    it stays, so that no moment between registering and signing matters.
+    """
+    return {
+        "failurePolicy": "Fail",
+        "matchConstraints": _constraints(
+            _rule(names.GROUP, ["CREATE", "UPDATE"], [names.INTERMEDIATE.plural])
+        ),
+        "matchConditions": [
+            _SPEC_IS_NEW,
+            {
+                "name": "not-a-restore",
+                "expression": f"!({_in_group(quoted(parameters.break_glass_group))})",
+            },
+        ],
+        "validations": [_speaks_for_cluster(), _names_the_caller()],
+    }
+
+
+def _speaks_for_cluster() -> JSON:
+    may_report = (
+        f"authorizer.group({quoted(names.GROUP)}).resource({quoted(names.FEDERATED_CLUSTER.plural)})"
+        ".subresource('status').name(object.spec.clusterName).check('patch').allowed()"
+    )
+    return _deny_unless(
+        may_report,
+        "the caller does not speak for this cluster",
+        says="'user ' + request.userInfo.username + ' may not ask for signers of cluster ' + "
+        "object.spec.clusterName + ': it has no patch on the status of that FederatedCluster'",
+    )
+
+
+def _names_the_caller() -> JSON:
+    return _deny_unless(
+        "has(object.spec.requester) && object.spec.requester == request.userInfo.username",
+        "spec.requester must be the caller",
+        says="'spec.requester must be the caller, ' + request.userInfo.username",
+    )
+
+
 # The API server leaves the field out where there is no subresource.
 _ON_STATUS: Final = "has(request.subResource) && request.subResource == 'status'"
 _ON_ROOT: Final = f"request.resource.resource == '{names.CA_ROOT.plural}' && !({_ON_STATUS})"
@@ -193,6 +238,7 @@ def _records(parameters: AdmissionParameters) -> JSON:
         ],
         "validations": [
             _status_is_ours(),
+            _report_is_only_that(),
             _deny_unless(
                 f"!(request.operation == 'CREATE' && {_ON_ROOT})",
                 "CARoots are made by the meshca operator only",
@@ -217,6 +263,21 @@ def _status_is_ours() -> JSON:
         "status is written by the meshca operator only",
         says="'the status of ' + request.resource.resource + ' is written by the meshca operator only, '"
         " + 'not by ' + request.userInfo.username",
+    )
+
+
+def _report_is_only_that() -> JSON:
+    """Leave what the primary makes of a report to the operator."""
+    ours = ("conditions", "observedGeneration", "intermediateTTL")
+    same = " && ".join(
+        f"has(object.status.{name}) == has(oldObject.status.{name}) && "
+        f"(!has(object.status.{name}) || object.status.{name} == oldObject.status.{name})"
+        for name in ours
+    )
+    return _deny_unless(
+        f"!({_ON_STATUS} && request.resource.resource == '{names.FEDERATED_CLUSTER.plural}') || "
+        f"(has(object.status) && has(oldObject.status) && {same})",
+        "a report changes neither conditions nor observedGeneration nor intermediateTTL",
     )
 
 
@@ -290,7 +351,9 @@ def _ca_secrets(parameters: AdmissionParameters) -> JSON:
 def _requester_defaults() -> JSON:
     return {
         "failurePolicy": "Fail",
-        "matchConstraints": _constraints(_rule(names.GROUP, ["CREATE"], [names.LEAF.plural])),
+        "matchConstraints": _constraints(
+            _rule(names.GROUP, ["CREATE"], [names.LEAF.plural, names.INTERMEDIATE.plural])
+        ),
         "matchConditions": [
             {"name": "requester-is-absent", "expression": "has(object.spec) && !has(object.spec.requester)"}
         ],
@@ -306,4 +369,9 @@ def _requester_defaults() -> JSON:
     }
 
 
-_SPECS: Final = {REQUESTER: _requester, RECORDS: _records, CA_SECRETS: _ca_secrets}
+_SPECS: Final = {
+    REQUESTER: _requester,
+    RECORDS: _records,
+    CA_SECRETS: _ca_secrets,
+    INTERMEDIATES: _intermediates,
+}

@@ -156,6 +156,7 @@ def join_secret(configuration: str) -> str:
 
 
 ADMISSION_CONFIG_MAP: Final = "meshca-admission"
+INTERMEDIATES_ADMISSION_CONFIG_MAP: Final = "meshca-admission-intermediates"
 
 
 def signer_name(configuration: str) -> str:

@@ -1,6 +1,6 @@
-"""Watches over the admission policy that guards requests, and keeps its durable record.
+"""Watches over the admission policies that guard requests, and keeps a durable record of each.
 
-Decides nothing: whether and since when the policy is in force is planned in ``planning.admission``.
+Decides nothing: whether and since when a policy is in force is planned in ``planning.admission``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ if TYPE_CHECKING:
     from meshca.engine.authorities import Authorities
     from meshca.engine.intake import Intake
     from meshca.engine.ports import Cluster
+    from meshca.planning.authority import Admission
 
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
 
 
 class AdmissionReconciler:
-    """One pass over policy, binding and record."""
+    """One pass over the policies of leaves and of intermediates, their bindings and their records."""
 
     def __init__(
         self,
@@ -47,17 +48,31 @@ class AdmissionReconciler:
         self._clock = clock
         self._skew = skew
         self._parameters = parameters
-        shipped = admission.validating_policy(admission.REQUESTER, parameters)
-        self._digest = admission.policy_digest(shipped, admission.validating_binding(admission.REQUESTER))
 
     async def reconcile(self) -> Outcome:
-        """Read policy, binding and record consistently, and tell everybody when the verdict changed.
+        """Read policies, bindings and records consistently, and tell everybody when a verdict changed."""
+        verdict = await self._look(admission.REQUESTER, names.ADMISSION_CONFIG_MAP)
+        if verdict != self._authorities.admission:
+            self._authorities.admission = verdict
+            _tell(admission.REQUESTER, verdict)
+            self._intake.admission_changed()
+        verdict = await self._look(admission.INTERMEDIATES, names.INTERMEDIATES_ADMISSION_CONFIG_MAP)
+        if verdict != self._authorities.intermediates_admission:
+            self._authorities.intermediates_admission = verdict
+            _tell(admission.INTERMEDIATES, verdict)
+            self._intake.federation.admission_changed()
+        return Outcome()
+
+    async def _look(self, name: str, kept_in: str) -> Admission:
+        """Return whether one policy is in force and since when.
 
         Requests are dated by the API server: while our clock is slow, a policy counts from its time.
         """
-        policy = await self._read(names.VALIDATING_POLICY)
-        binding = await self._read(names.VALIDATING_BINDING)
-        record = await self._record()
+        policy = await self._read(names.VALIDATING_POLICY, name)
+        binding = await self._read(names.VALIDATING_BINDING, name)
+        digest = admission.policy_digest(
+            admission.validating_policy(name, self._parameters), admission.validating_binding(name)
+        )
         plan = plan_admission(
             AdmissionSnapshot(
                 now=self._clock.now() + timedelta(seconds=max(0.0, self._skew() or 0.0)),
@@ -65,48 +80,46 @@ class AdmissionReconciler:
                 binding=Meta.of(binding) if binding else None,
                 as_shipped=bool(policy and binding)
                 and admission.as_shipped(policy or {}, binding or {}, self._parameters),
-                digest=self._digest,
-                predecessors=frozenset({self._digest}),
-                record=record,
-                name=admission.REQUESTER,
+                digest=digest,
+                predecessors=frozenset({digest}),
+                record=await self._record(kept_in),
+                name=name,
             )
         )
         if plan.record is not None:
-            await self._keep(plan.record)
-        if plan.admission != self._authorities.admission:
-            self._authorities.admission = plan.admission
-            _log.info(
-                "admission policy",
-                extra={"in_force": plan.admission.in_force, "detail": plan.admission.message},
-            )
-            self._intake.admission_changed()
-        return Outcome()
+            await self._keep(kept_in, plan.record)
+        return plan.admission
 
-    async def _read(self, resource: names.Resource) -> JSON | None:
+    async def _read(self, resource: names.Resource, name: str) -> JSON | None:
         try:
-            return await self._cluster.get(resource, admission.REQUESTER)
+            return await self._cluster.get(resource, name)
         except NotFoundError:
             return None
 
-    async def _record(self) -> dict[str, str]:
+    async def _record(self, kept_in: str) -> dict[str, str]:
         try:
-            body = await self._cluster.get(
-                names.CONFIG_MAP, names.ADMISSION_CONFIG_MAP, self._parameters.operator_namespace
-            )
+            body = await self._cluster.get(names.CONFIG_MAP, kept_in, self._parameters.operator_namespace)
         except NotFoundError:
             return {}
         data = body.get("data") or {}
         return {key: value for key, value in data.items() if isinstance(value, str)}
 
-    async def _keep(self, record: dict[str, str]) -> None:
+    async def _keep(self, kept_in: str, record: dict[str, str]) -> None:
         await self._cluster.apply(
             names.CONFIG_MAP,
             {
                 "metadata": {
-                    "name": names.ADMISSION_CONFIG_MAP,
+                    "name": kept_in,
                     "namespace": self._parameters.operator_namespace,
                     "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY},
                 },
                 "data": record,
             },
         )
+
+
+def _tell(name: str, verdict: Admission) -> None:
+    _log.info(
+        "admission policy",
+        extra={"policy": name, "in_force": verdict.in_force, "detail": verdict.message},
+    )

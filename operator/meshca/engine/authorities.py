@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from meshca.api.v1alpha1.selector import Selector
     from meshca.pki.keys import PrivateKey
+    from meshca.planning.signingroot import SigningRoot
 
 
 JSON = dict[str, Any]
@@ -121,12 +122,14 @@ class Authorities:
 
     def __init__(self) -> None:
         self._authorities: dict[str, Authority | Unavailable] = {}
+        self.signing_roots: dict[str, SigningRoot] = {}
         self.bundles: dict[str, BundleWish] = {}
         self.boards: dict[str, Board] = {}
         self.keys = SigningKeys()
         self.admission = Admission(
             in_force=False, since=None, message="the admission policy was not read yet"
         )
+        self.intermediates_admission = self.admission
 
     def get(self, configuration: str) -> Authority | Unavailable:
         """Return what a configuration issues with, or why it does not."""
@@ -142,9 +145,19 @@ class Authorities:
         self._authorities[configuration] = authority
         return changed
 
+    def set_signing_root(self, configuration: str, root: SigningRoot | None) -> bool:
+        """Keep what signers of secondaries are granted with, and return whether it is another."""
+        changed = self.signing_roots.get(configuration) != root
+        if root is None:
+            self.signing_roots.pop(configuration, None)
+        else:
+            self.signing_roots[configuration] = root
+        return changed
+
     def forget(self, configuration: str) -> None:
         """Drop a configuration that is gone; its published bundles stay."""
         self._authorities.pop(configuration, None)
+        self.signing_roots.pop(configuration, None)
         self.bundles.pop(configuration, None)
         self.boards.pop(configuration, None)
         self.keys.forget(configuration)

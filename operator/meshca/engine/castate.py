@@ -14,6 +14,7 @@ from meshca.api.v1alpha1.scalars import parse_duration
 from meshca.errors import InvalidError
 from meshca.pki import certificates
 from meshca.planning.ca import Root
+from meshca.planning.secondaries import read_intermediates
 from meshca.planning.secrets import renewal_of
 from meshca.planning.views import Meta, annotations_of, read_time
 
@@ -63,6 +64,7 @@ def read_root(body: JSON) -> Root | None:
         provider=notes.get(names.ANNOTATION_PROVIDER, ""),
         prune_now=notes.get(names.ANNOTATION_PRUNE_NOW, ""),
         finalizers=_finalizers(body),
+        intermediates=read_intermediates(notes.get(names.ANNOTATION_INTERMEDIATES, "")),
     )
 
 

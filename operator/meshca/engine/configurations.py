@@ -34,6 +34,7 @@ from meshca.planning.authority import Authority
 from meshca.planning.ca import CASnapshot, ImportedPair, Publication
 from meshca.planning.configuration import plan_configuration
 from meshca.planning.desired import resolve
+from meshca.planning.secondaries import read_secondaries, registered
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of
 from meshca.planning.steps import CrossSign, GatherEvidence, RaiseLeafTTL, ReadBack, RecordPhase
 from meshca.planning.views import Meta, annotations_of
@@ -187,6 +188,9 @@ class ConfigurationReconciler:
             cross_problems=dict(self._cross_problems.get(meta.name, {})),
             delete_keys=annotations_of(body).get(names.ANNOTATION_DELETE_KEYS) == meta.name,
             held=held,
+            secondaries=registered(
+                read_secondaries(await self._cluster.list(names.FEDERATED_CLUSTER)), meta.name
+            ),
         )
 
     async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool, bool]:
@@ -246,6 +250,8 @@ class ConfigurationReconciler:
         desired = plan.desired
         if self._authorities.set(name, authority):
             self._intake.authority_changed(name)
+        if self._authorities.set_signing_root(name, plan.signing_root):
+            self._intake.federation.signing_root_changed(name)
         if desired is not None:
             self._intake.set_limits(
                 name, desired.csr_max_per_second, desired.csr_max_concurrent, desired.reissue_per_second
@@ -297,6 +303,7 @@ class ConfigurationReconciler:
         """Stop issuing; and remove the keys if, while it was there, that was asked for."""
         self._authorities.forget(name)
         self._intake.authority_changed(name)
+        self._intake.federation.signing_root_changed(name)
         self._intake.set_limits(name, 0, 0, DEFAULT_REISSUE_PER_SECOND)
         self._telemetry.forget_configuration(name)
         self._counted.pop(name, None)

@@ -10,6 +10,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
+from meshca.engine.federation import FederationIntake
 from meshca.engine.store import UNREAD, BundleView, NamespaceView
 from meshca.engine.work import Key, Urgency
 from meshca.planning.authority import Authority
@@ -69,6 +70,7 @@ class Intake:
         self._clock = clock
         store.leaves.on_root = self._root_changed
         store.leaves.on_names = self.moved
+        self.federation = FederationIntake(queue, timers, self.moved)
 
     def configuration(self, event: str, body: Mapping[str, Any]) -> None:
         """Take in a CAConfiguration."""

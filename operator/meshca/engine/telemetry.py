@@ -40,6 +40,10 @@ class Telemetry(Protocol):
         """Set the end of the signer in use; None when there is none."""
         ...
 
+    def federated_cluster_seen(self, configuration: str, cluster: str, moment: datetime | None) -> None:
+        """Set when a secondary last reported (UTC); None when it never has, or is not registered any more."""
+        ...
+
     def rotation_phase(self, configuration: str, phase: str) -> None:
         """Set the phase of the rotation; empty when there is none."""
         ...

@@ -11,17 +11,21 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING
 
-from meshca.engine import intake
+from meshca.engine import federation, intake
 from meshca.engine.work import Urgency
 from meshca.errors import ConflictError, MeshCAError, NotFoundError, TransientError
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from meshca.engine.admissions import AdmissionReconciler
     from meshca.engine.configurations import ConfigurationReconciler
+    from meshca.engine.intermediates import IntermediateReconciler
     from meshca.engine.leaves import LeafReconciler
     from meshca.engine.outcome import Outcome
     from meshca.engine.publisher import Publisher
     from meshca.engine.queue import WorkQueue
+    from meshca.engine.registrations import RegistrationReconciler
     from meshca.engine.timers import Timers
     from meshca.engine.work import Item, Key
 
@@ -45,6 +49,8 @@ class Workers:
         leaves: LeafReconciler,
         publisher: Publisher,
         admissions: AdmissionReconciler,
+        registrations: RegistrationReconciler,
+        intermediates: IntermediateReconciler,
     ) -> None:
         self._queue = queue
         self._timers = timers
@@ -52,6 +58,8 @@ class Workers:
         self._leaves = leaves
         self._publisher = publisher
         self._admissions = admissions
+        self._registrations = registrations
+        self._intermediates = intermediates
         self._throttled: deque[Key] = deque()
         self._teller: asyncio.Task[None] | None = None
 
@@ -99,13 +107,24 @@ class Workers:
                 return await self._leaves.reconcile(key.namespace, key.name, turn=turn)
             case intake.CONFIGURATION:
                 outcome, due = await self._configurations.reconcile(key.name)
-                if due is not None:
-                    self._timers.set(key, due, Urgency.CONTROL)
+                self._look_again(key, due)
+                return outcome
+            case federation.FEDERATED:
+                outcome, due = await self._registrations.reconcile(key.name)
+                self._look_again(key, due)
+                return outcome
+            case federation.INTERMEDIATE:
+                outcome, due = await self._intermediates.reconcile(key.namespace, key.name)
+                self._look_again(key, due)
                 return outcome
             case intake.BUNDLE:
                 return await self._publisher.reconcile(key.namespace, key.name)
             case _:
                 return await self._admissions.reconcile()
+
+    def _look_again(self, key: Key, due: datetime | None) -> None:
+        if due is not None:
+            self._timers.set(key, due, Urgency.CONTROL)
 
     def throttled(self, key: Key, _urgency: Urgency) -> None:
         """Have it said, once, that a request waits behind a limit; called by the queue."""

@@ -39,6 +39,8 @@ def registry_for(
     for resource, take in (
         (names.CA_CONFIGURATION, intake.configuration),
         (names.CA_ROOT, intake.root),
+        (names.FEDERATED_CLUSTER, intake.federation.cluster),
+        (names.INTERMEDIATE, intake.federation.request),
     ):
         _hand_over(registry, resource, take, alive)
     return registry

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from meshca.pki.identity import TrustDomain
     from meshca.planning.authority import Admission, Authority, Unavailable
     from meshca.planning.desired import Desired
+    from meshca.planning.secondaries import Secondary
+    from meshca.planning.signingroot import SigningRoot
     from meshca.planning.steps import Step
     from meshca.planning.views import Meta
 
@@ -78,6 +80,8 @@ class Root:
     provider: str = ""
     prune_now: str = ""
     finalizers: tuple[str, ...] = ()
+    intermediates: Mapping[str, datetime] | None = field(default_factory=dict)
+    """When the last signer ends that was granted under it, by secondary; None when the record is damaged."""
 
     @property
     def pruned(self) -> bool:
@@ -212,6 +216,8 @@ class CASnapshot:
     delete_keys: bool = False
     held: bool = False
     """Whether our finalizer is on the configuration."""
+    secondaries: tuple[Secondary, ...] = ()
+    """The clusters that are registered for this configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,3 +236,5 @@ class CAPlan:
     publishes: bool
     """Whether the bundle is this configuration's to publish."""
     due: datetime | None
+    signing_root: SigningRoot | None = None
+    """What signers of secondaries are granted with."""

@@ -17,7 +17,7 @@ from meshca.api.v1alpha1.conditions import (
     set_condition,
 )
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.planning import rotation, signers
+from meshca.planning import laggards, rotation, signers
 from meshca.planning.authority import ANNOUNCED_AFTER, Unavailable
 from meshca.planning.rotationstatus import in_progress, rotation_status
 
@@ -198,6 +198,9 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
         listed = "; ".join(f"{name}: {why}" for name, why in refused[:MOST_LISTED])
         more = f" and {len(refused) - MOST_LISTED} more" if len(refused) > MOST_LISTED else ""
         return True, Reason.NAMESPACES_NOT_WRITABLE, f"the trust bundle cannot be written to {listed}{more}"
+    behind = laggards.message(situation)
+    if behind:
+        return True, Reason.SECONDARY_BEHIND, behind
     return _misnamed(situation, before) or (False, Reason.AS_EXPECTED, "everything is as expected")
 
 

@@ -13,10 +13,20 @@ from typing import TYPE_CHECKING, Final
 from meshca.api import names
 from meshca.api.v1alpha1.caroot import RootState
 from meshca.pki.certificates import to_pem
-from meshca.planning import castatus, pruning, rootstatus, rotation, rotationstatus, signers, turning
+from meshca.planning import (
+    castatus,
+    laggards,
+    pruning,
+    rootstatus,
+    rotation,
+    rotationstatus,
+    signers,
+    turning,
+)
 from meshca.planning.assess import assess
 from meshca.planning.authority import ANNOUNCED_AFTER, Authority, Unavailable
 from meshca.planning.ca import CAPlan, CASnapshot
+from meshca.planning.signingroot import SigningRoot
 from meshca.planning.situation import Situation, secret_of
 from meshca.planning.steps import (
     IRREVERSIBLE,
@@ -59,6 +69,7 @@ def plan_configuration(snapshot: CASnapshot) -> CAPlan:
         bundle=situation.bundle,
         publishes=bool(situation.active_name) and not situation.stopped and not snapshot.meta.deleting,
         due=_due(situation),
+        signing_root=_signing_root(situation),
     )
 
 
@@ -289,6 +300,27 @@ def _authority(situation: Situation) -> Authority | Unavailable:
     )
 
 
+def _signing_root(situation: Situation) -> SigningRoot | None:
+    snapshot, root, secret = situation.snapshot, situation.root, situation.root_secret
+    if root is None or secret is None or situation.settled is None or snapshot.meta.deleting:
+        return None
+    if situation.active_name != root.meta.name or situation.stopped:
+        return None
+    return SigningRoot(
+        configuration=snapshot.meta.name,
+        trust_domain=situation.trust_domain,
+        name=root.meta.name,
+        certificate=root.certificate,
+        fingerprint=root.facts.fingerprint,
+        not_after=root.facts.not_after,
+        secret=secret.meta.name,
+        provider=root.provider or situation.settled.provider,
+        crosses=to_pem(*rotation.useful_crosses(situation, root, secret)),
+        intermediate_ttl=situation.settled.intermediate_ttl,
+        bundle=situation.bundle.fingerprints,
+    )
+
+
 def _due(situation: Situation) -> datetime | None:
     """Return when something changes by itself: renewals, expiry warnings, phases, prunes, the policy."""
     now, desired = situation.snapshot.now, situation.settled
@@ -302,6 +334,7 @@ def _due(situation: Situation) -> datetime | None:
         moments += rotationstatus.next_change(situation, rotation.phase(situation))
         moments += pruning.next_change(situation)
         moments += rootstatus.cross_expiry(situation)
+        moments += laggards.next_change(situation)
     if situation.snapshot.clocks_differ:
         moments.append(now + LOOK_AGAIN)
     since = situation.snapshot.admission.since

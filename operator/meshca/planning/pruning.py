@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from meshca.api import names
 from meshca.api.v1alpha1.conditions import ConditionType, find_condition, observed
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.planning import rotation
+from meshca.planning import rotation, secondaries
 from meshca.planning.steps import (
     DeleteRoot,
     GatherEvidence,
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from meshca.planning.ca import CASnapshot, Evidence, Root
+    from meshca.planning.secondaries import Hold
     from meshca.planning.situation import Situation
     from meshca.planning.steps import Step
 
@@ -43,6 +44,7 @@ class Removal:
     obstacle: str = ""
     unknown: bool = False
     again: datetime | None = None
+    secondaries: tuple[Hold, ...] = ()
 
 
 def removal(found: Situation, root: Root) -> Removal | None:
@@ -67,6 +69,10 @@ def _by_need(found: Situation, root: Root, why: str) -> Removal:
     waits = _undelivered(found, root) if why == ASKED else None
     if waits is not None:
         return waits
+    held = secondaries.holds(found.snapshot, root)
+    if held:
+        listed = "; ".join(f"secondary cluster {item.cluster!r} {item.why}" for item in held)
+        return Removal(why, listed, again=min(item.until for item in held), secondaries=held)
     evidence = evidence_of(found.snapshot, root)
     if evidence is None:
         return Removal(why, unknown=True)

@@ -15,7 +15,7 @@ from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki import desired as identities
 from meshca.pki.certificates import authority_key_id_of, to_pem
-from meshca.planning import signers
+from meshca.planning import secondaries, signers
 from meshca.planning.situation import Problem, Wish, secret_of
 
 if TYPE_CHECKING:
@@ -218,24 +218,36 @@ class Gate:
 
 def gate(found: Situation) -> Gate:
     """Decide whether everybody who must trust the new root had the chance to."""
-    target, publication, now = found.target, found.snapshot.publication, found.snapshot.now
+    target, now = found.target, found.snapshot.now
     assert target is not None
     assert target.published_at is not None
     opens = target.published_at + published_for(found, target)
     patience = target.published_at + ACKNOWLEDGED_WITHIN
-    if publication.digest != found.bundle.digest or not publication.complete:
-        return Gate(is_open=False, why="the bundle is being published", until=patience)
-    if publication.behind and now < patience:
-        listed = ", ".join(publication.behind[:3])
-        return Gate(is_open=False, why=f"waits for the bundle in {listed}", until=patience)
-    if bundle_in_secrets(found) and found.snapshot.census.bundles_behind and now < patience:
-        number = found.snapshot.census.bundles_behind
-        return Gate(is_open=False, why=f"waits for the bundle in {number} managed Secrets", until=patience)
+    why = _unpublished(found, patience)
+    if why:
+        return Gate(is_open=False, why=why, until=patience)
+    # With every older root expired nobody's handshake works: there is nothing left to protect.
+    protects, uncrossed = bool(cross_signers(found, target)), bundle_in_secrets(found)
+    waits = secondaries.waits_for(found.snapshot, found.bundle.fingerprints) if protects else ""
+    if waits and (uncrossed or now < patience):
+        return Gate(is_open=False, why=waits, until=None if uncrossed else patience)
     if now < opens:
         return Gate(is_open=False, why=f"the new root is published until {format_time(opens)}", until=opens)
-    if not publication.read_back:
+    if not found.snapshot.publication.read_back:
         return Gate(is_open=False, why="the published bundles are being read back", read_back=True)
     return Gate(is_open=True)
+
+
+def _unpublished(found: Situation, patience: datetime) -> str:
+    """Say which place of this cluster is still to take the bundle, or ""."""
+    publication, census, now = found.snapshot.publication, found.snapshot.census, found.snapshot.now
+    if publication.digest != found.bundle.digest or not publication.complete:
+        return "the bundle is being published"
+    if publication.behind and now < patience:
+        return f"waits for the bundle in {', '.join(publication.behind[:3])}"
+    if bundle_in_secrets(found) and census.bundles_behind and now < patience:
+        return f"waits for the bundle in {census.bundles_behind} managed Secrets"
+    return ""
 
 
 def phase(found: Situation) -> RotationPhase | None:

@@ -20,11 +20,13 @@ from meshca.engine.admissions import AdmissionReconciler
 from meshca.engine.authorities import Authorities
 from meshca.engine.configurations import ConfigurationReconciler
 from meshca.engine.intake import LEAF, Intake, configuration_key
+from meshca.engine.intermediates import IntermediateReconciler
 from meshca.engine.leaves import LeafReconciler
 from meshca.engine.lookout import Lookout
 from meshca.engine.managed import ManagedKeys
 from meshca.engine.publisher import Publisher
 from meshca.engine.queue import WorkQueue
+from meshca.engine.registrations import RegistrationReconciler
 from meshca.engine.steps import StepExecutor
 from meshca.engine.store import Store
 from meshca.engine.timers import Timers
@@ -183,6 +185,7 @@ class _Engine:
         self.recorder = EventRecorder(gateway, clock, instance=settings.pod_name)
         self.queue = WorkQueue(max_in_flight=settings.workers, on_throttled=self._throttled)
         self.timers = Timers(clock, self._fire)
+        self.providers = ProviderRegistry()
         self.intake = Intake(self.store, self.queue, self.authorities, self.timers, clock)
         self.publisher = Publisher(
             cluster=gateway, store=self.store, authorities=self.authorities, intake=self.intake, clock=clock
@@ -208,7 +211,7 @@ class _Engine:
             intake=self.intake,
             executor=StepExecutor(
                 cluster=gateway,
-                providers=ProviderRegistry(),
+                providers=self.providers,
                 signing_keys=self.authorities.keys,
                 recorder=self.recorder,
                 clock=clock,
@@ -238,6 +241,23 @@ class _Engine:
             leaves=self.leaves,
             publisher=self.publisher,
             admissions=self.admissions,
+            registrations=RegistrationReconciler(
+                cluster=gateway,
+                authorities=self.authorities,
+                intake=self.intake.federation,
+                recorder=self.recorder,
+                clock=clock,
+                telemetry=telemetry,
+            ),
+            intermediates=IntermediateReconciler(
+                cluster=gateway,
+                authorities=self.authorities,
+                intake=self.intake.federation,
+                providers=self.providers,
+                recorder=self.recorder,
+                clock=clock,
+                skew=lambda: gateway.skew,
+            ),
         )
 
     def heard(self) -> None:
@@ -288,6 +308,7 @@ class _Engine:
             await asyncio.sleep(SAFETY_NET)
             for name in tuple(self.store.configurations):
                 self.queue.add(configuration_key(name), Urgency.CONTROL)
+            self.intake.federation.look_at_all()
 
     async def wind_down(self) -> None:
         """Take nothing new and let what runs end, for a few seconds."""

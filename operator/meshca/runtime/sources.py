@@ -2,7 +2,7 @@
 
 Decides selectors, so that no more is read than RBAC allows and decisions need: names and labels of
 namespaces and accounts, Secrets of the operator's namespace and of those with managed keys, bundles by
-their name, the one admission policy.
+their name, the two admission policies that guard requests.
 """
 
 from __future__ import annotations
@@ -46,13 +46,15 @@ def reflectors(
 
         return Reflector(gateway, resource, namespace, handler=hand_over, clock=clock, **more)
 
-    policy = f"metadata.name={admission.REQUESTER}"
     found = [
         reflect(names.NAMESPACE, intake.namespace, metadata_only=True),
         reflect(names.SERVICE_ACCOUNT, intake.account, metadata_only=True),
         reflect(names.SECRET, intake.ca_secret, settings.namespace, metadata_only=True),
-        reflect(names.VALIDATING_POLICY, intake.policy, field_selector=policy, metadata_only=True),
-        reflect(names.VALIDATING_BINDING, intake.policy, field_selector=policy, metadata_only=True),
+    ]
+    found += [
+        reflect(resource, intake.policy, field_selector=f"metadata.name={name}", metadata_only=True)
+        for name in (admission.REQUESTER, admission.INTERMEDIATES)
+        for resource in (names.VALIDATING_POLICY, names.VALIDATING_BINDING)
     ]
     found += [
         reflect(names.CONFIG_MAP, intake.bundle, field_selector=f"metadata.name={name}")

@@ -1,8 +1,8 @@
 """The metrics of one replica, for Prometheus.
 
 Decides names, labels and help texts (docs/metrics.md is generated from here); never what is true. No
-label grows with the number of leaves: label values are names of CAConfigurations and CARoots, which only
-administrators create, and words of our own.
+label grows with the number of leaves: label values are names of CAConfigurations, CARoots and
+FederatedClusters, which only administrators create, and words of our own.
 
 Safe to call from the engine's thread while the server's thread renders.
 """
@@ -56,6 +56,12 @@ class Metrics:
             "meshca_signer_expiry_timestamp_seconds",
             "When the signer in use ends, in seconds since 1970 UTC.",
             ["configuration"],
+            registry=self.registry,
+        )
+        self._cluster_seen = Gauge(
+            "meshca_federated_cluster_last_seen_timestamp_seconds",
+            "When a registered secondary cluster last reported, in seconds since 1970 UTC.",
+            ["configuration", "cluster"],
             registry=self.registry,
         )
         self._phase = Gauge(
@@ -139,6 +145,13 @@ class Metrics:
         else:
             self._signer_expiry.labels(configuration).set(not_after.timestamp())
 
+    def federated_cluster_seen(self, configuration: str, cluster: str, moment: datetime | None) -> None:
+        """Set when a secondary last reported, or remove it."""
+        if moment is None:
+            self._cluster_seen.remove_by_labels({"configuration": configuration, "cluster": cluster})
+        else:
+            self._cluster_seen.labels(configuration, cluster).set(moment.timestamp())
+
     def rotation_phase(self, configuration: str, phase: str) -> None:
         """Set the phase of the rotation; empty means none."""
         present = phase or PHASES[0]
@@ -149,7 +162,14 @@ class Metrics:
         """Remove every series of a configuration that was deleted."""
         self._roots.pop(configuration, None)
         labels = {"configuration": configuration}
-        for metric in (self._root_expiry, self._signer_expiry, self._phase, self._issued, self._by_state):
+        for metric in (
+            self._root_expiry,
+            self._signer_expiry,
+            self._cluster_seen,
+            self._phase,
+            self._issued,
+            self._by_state,
+        ):
             metric.remove_by_labels(labels)
 
     def queue(self, depth: Mapping[Urgency, int], oldest_age: float) -> None:

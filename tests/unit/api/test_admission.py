@@ -31,7 +31,12 @@ PARAMETERS = AdmissionParameters(
 
 
 def test_the_names_are_fixed() -> None:
-    assert VALIDATING == ("requester.meshca.dev", "records.meshca.dev", "ca-secrets.meshca.dev")
+    assert VALIDATING == (
+        "requester.meshca.dev",
+        "records.meshca.dev",
+        "ca-secrets.meshca.dev",
+        "intermediates.meshca.dev",
+    )
     assert mutating_policy()["metadata"]["name"] == "requester-defaults.meshca.dev"
     assert mutating_binding()["spec"] == {"policyName": "requester-defaults.meshca.dev"}
 

@@ -33,6 +33,13 @@ class Told:
         self.events: list[tuple[str, str, str]] = []
         self.threads: set[int] = set()
         self.alive = 0
+        self.federation = self
+
+    def cluster(self, event: str, body: Mapping[str, Any]) -> None:
+        self._note("cluster", event, body)
+
+    def request(self, event: str, body: Mapping[str, Any]) -> None:
+        self._note("request", event, body)
 
     def configuration(self, event: str, body: Mapping[str, Any]) -> None:
         self._note("configuration", event, body)

@@ -68,9 +68,11 @@ def test_what_is_gone_leaves_no_series_behind() -> None:
     metrics.signer_expiry("default", END)
     metrics.signer_expiry("default", None)
     metrics.signer_expiry("never", None)
+    metrics.federated_cluster_seen("never", "west", None)
     assert shown(metrics) == before
     metrics.root_expiry("default", "new", END)
     metrics.signer_expiry("default", END)
+    metrics.federated_cluster_seen("default", "west", END)
     metrics.rotation_phase("default", "")
     metrics.leaf_issued("default", "csr", 1)
     metrics.leaves("default", {})
@@ -84,7 +86,7 @@ def test_what_is_gone_leaves_no_series_behind() -> None:
 def test_every_word_of_the_engine_is_understood() -> None:
     words = {name for name in vars(telemetry.Telemetry) if not name.startswith("_")}
     assert words <= {name for name in vars(Metrics) if not name.startswith("_")}
-    assert len(words) == 11
+    assert len(words) == 12
 
 
 def test_two_replicas_in_one_process_do_not_share_figures() -> None:

@@ -124,6 +124,7 @@ REASONS: Final[dict[str, tuple[Reason, ...]]] = {
     ),
     "Ready, on a FederatedCluster": (
         Reason.REGISTERED,
+        Reason.PENDING,
         Reason.NAMESPACE_TAKEN,
         Reason.CONFIGURATION_NOT_FOUND,
         Reason.NOT_THE_PRIMARY,
