@@ -99,12 +99,14 @@ def test_a_status_in_a_created_or_updated_object_is_dropped(api: Cluster) -> Non
 
 
 def test_a_secondary_writes_the_status_of_its_own_cluster_only(api: Cluster) -> None:
-    made(api, names.FEDERATED_CLUSTER, "west", FEDERATED)
+    made(api, names.FEDERATED_CLUSTER, "reports", FEDERATED)
     report = {"status": {"bundleDigest": "0" * 64, "lastSeen": world.NOW}}
 
     def write(account: str) -> int:
         token = api.token("default", account)
-        return patch(api, names.FEDERATED_CLUSTER, "west", report, subresource="status", token=token).status
+        return patch(
+            api, names.FEDERATED_CLUSTER, "reports", report, subresource="status", token=token
+        ).status
 
     assert write("west") == 200
     assert write("east") == 403

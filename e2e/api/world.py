@@ -13,6 +13,7 @@ from e2e.client import path_of
 from e2e.installation import wait_served
 from meshca.api import admission, names
 from meshca.api.admission import AdmissionParameters
+from tests.fakes.api_rows import CSR
 
 if TYPE_CHECKING:
     from e2e.client import Response
@@ -53,10 +54,12 @@ def _wait_enforced(cluster: Cluster) -> None:
     cluster.request("POST", path_of(names.SECRET, SYSTEM), secret)
 
     def enforced() -> bool:
+        other = create(cluster, names.INTERMEDIATE, intermediate("probe"), namespace="default", dry=True)
         leaf = create(cluster, names.LEAF, managed("probe"), namespace="default", dry=True)
         return (
             create(cluster, names.LEAF, managed("probe"), namespace=SYSTEM, dry=True).status == 403
             and create(cluster, names.CA_ROOT, root("probe"), dry=True).status == 403
+            and other.status == 403
             and delete(cluster, names.SECRET, "probe", namespace=SYSTEM, dry=True).status == 403
             and leaf.body.get("spec", {}).get("requester") == filled(cluster, "admin")
         )
@@ -137,6 +140,16 @@ def managed(name: str, account: str = "default", **spec: Any) -> JSON:
         "kind": names.LEAF.kind,
         "metadata": {"name": name},
         "spec": {"serviceAccountName": account, "secretName": f"{name}-tls", **spec},
+    }
+
+
+def intermediate(name: str, cluster: str = "west", requester: str = "nobody") -> JSON:
+    """Return a request for a signer."""
+    return {
+        "apiVersion": names.API_VERSION,
+        "kind": names.INTERMEDIATE.kind,
+        "metadata": {"name": name},
+        "spec": {"clusterName": cluster, "request": CSR, "requester": requester},
     }
 
 

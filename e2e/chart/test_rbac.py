@@ -48,6 +48,7 @@ EVERYWHERE = (
     | {right for kind in KINDS for right in rights(OWN, f"{kind}/status", ("update", "patch"))}
     | rights(OWN, "caroots", WRITE)
     | rights(OWN, LEAFS, ("delete",))
+    | rights(OWN, "intermediatecertificaterequests", ("delete",))
     | rights("", "namespaces", READ)
     | rights("", "serviceaccounts", READ)
     | rights(ADMISSION, "validatingadmissionpolicies", READ, *POLICIES)

@@ -93,9 +93,11 @@ class FederationIntake:
             self._moved(facts.configuration)
 
     def _registration_changed(self, name: str, configuration: str) -> None:
-        """Look at every cluster, since one may have waited for another's namespace, and at the requests."""
+        """Look at its requests, and at all that may have waited for its name or its namespace."""
         self._look_at(name, *self.clusters)
-        self._look_at_requests(key for key, item in self.requests.items() if item.cluster == name)
+        self._look_at_requests(
+            key for key, item in self.requests.items() if item.cluster == name or not item.issued
+        )
         self._moved(configuration)
 
     def request(self, event: str, body: Mapping[str, Any]) -> None:
