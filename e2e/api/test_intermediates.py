@@ -47,7 +47,7 @@ def make_rights(api: Cluster, place: str, cluster: str, account: str = "cart") -
     )
 
 
-def ask(api: Cluster, place: str, name: str, cluster: str, requester: str | None, **who: str) -> Response:
+def ask(api: Cluster, place: str, name: str, cluster: str, requester: str | None, **who: Any) -> Response:
     body = world.intermediate(name, cluster, requester or "")
     if requester is None:
         del body["spec"]["requester"]
@@ -144,14 +144,15 @@ def test_report_changes_what_the_cluster_says_and_nothing_of_what_the_primary_sa
     world.grant(api, world.OPERATOR, "", everything)
     ours = world.ready("Registered") | {"intermediateTTL": "720h"}
     assert report(ours, operator).status == 200
-    for stolen in (
+    forgeries: list[JSON] = [
         {"conditions": []},
         {"conditions": None},
         {"intermediateTTL": "8760h"},
         {"intermediateTTL": None},
         {"observedGeneration": 7},
         world.ready("Registered", generation=2),
-    ):
+    ]
+    for stolen in forgeries:
         answer = report(stolen, token)
         assert answer.status == 403, stolen
         assert "a report changes neither" in answer.body["message"]

@@ -333,13 +333,9 @@ async def test_silence_is_told_by_a_timer_once_and_so_is_the_return(cluster: Clu
     west.report()
     await cluster.until(lambda: west.condition("Reachable")[0] == "True", 5)
     await asyncio.sleep(5)
-    assert west.events() == [
-        "ClusterRegistered",
-        "ClusterReachable",
-        "ClusterConverged",
-        "ClusterUnreachable",
-        "ClusterReachable",
-    ]
+    told = west.events()
+    assert sorted(told[1:3]) == ["ClusterConverged", "ClusterReachable"]
+    assert [told[0], *told[3:]] == ["ClusterRegistered", "ClusterUnreachable", "ClusterReachable"]
 
 
 @with_cluster
