@@ -27,7 +27,7 @@ def assess(snapshot: CASnapshot) -> Situation:
     established = _established_trust_domain(snapshot)
     problem = _problem(snapshot, established)
     settled = snapshot.wish if problem is None else snapshot.accepted
-    wish = _root_wish(snapshot, settled) if settled is not None else None
+    wish = _root_wish(snapshot, settled, problem) if settled is not None else None
     root = _current_root(snapshot, wish)
     conflict = problem is not None and problem.reason in {
         Reason.TRUST_DOMAIN_CONFLICT,
@@ -163,12 +163,15 @@ def _same_key(snapshot: CASnapshot) -> Problem | None:
     return None
 
 
-def _root_wish(snapshot: CASnapshot, settled: Desired) -> Wish | None:
+def _root_wish(snapshot: CASnapshot, settled: Desired, problem: Problem | None) -> Wish | None:
     if not settled.imported_secret:
         base = identities.base_identity(settled.provider, "", settled.key, settled.trigger)
         identity = identities.desired_identity(settled.provider, "", settled.key, settled.trigger, 0)
         return Wish(identity=identity, base=base, imported=False)
-    if snapshot.imported is None or snapshot.imported.problem:
+    if snapshot.imported is None or snapshot.imported.problem or _same_key(snapshot) is not None:
+        return None
+    if problem is not None and snapshot.wish is not None:
+        # The pair was read for a spec that is not in force.
         return None
     fingerprint = snapshot.imported.fingerprint[:10]
     return Wish(identity=fingerprint, base=fingerprint, imported=True)

@@ -468,3 +468,40 @@ def test_071_longer_life_for_new_roots_does_not_make_the_present_one_old() -> No
     assert len(world.roots) == 1
     assert "rotation" not in plan.status
     assert world.condition("RootExpiringSoon")[0] == "False"
+
+
+def imports(name: str, key: str, **more: Any) -> tuple[dict[str, Any], ImportedPair, x509.Certificate]:
+    """Return a spec that imports a root, what is found of it, and the root."""
+    certificate = pki.imported_root(pki.key("ECDSA 256", key), **more)
+    facts = certificates.facts(certificate)
+    provider = {"type": "Builtin", "builtin": {"rootSecretName": name}}
+    pair = ImportedPair(facts.fingerprint, "".join(facts.uris), "", facts.public_key_sha256)
+    return {"trustDomain": "example.org", "provider": provider}, pair, certificate
+
+
+def test_103_imported_root_made_anew_under_the_same_key_in_the_same_secret_changes_nothing() -> None:
+    spec, pair, certificate = imports("mine", "imported")
+    world = bootstrapped(spec=spec, imported=pair, imported_root=certificate)
+    _, world.imported, world.imported_root = imports("mine", "imported", not_after=pki.NOW + 90000 * HOUR)
+    world.settle()
+    assert world.done == []
+    assert "same key" in world.condition("Ready")[2]
+
+
+def test_wish_of_a_refused_spec_is_not_taken_for_that_of_the_accepted_one() -> None:
+    spec, pair, certificate = imports("mine", "imported")
+    world = bootstrapped(spec=spec, imported=pair, imported_root=certificate)
+    other, world.imported, world.imported_root = imports("other", "imported 2", uris=())
+    world.spec = other | {"trustDomain": "example.com"}
+    world.settle()
+    assert world.condition("Ready")[1] == "InvalidConfiguration"
+    assert world.done == []
+
+
+def test_accepted_root_with_the_key_of_another_is_not_made_while_the_spec_cannot_be_read() -> None:
+    spec, pair, certificate = imports("mine", "imported")
+    world = bootstrapped(spec=spec, imported=pair, imported_root=certificate)
+    world.spec = spec | {"leaf": {"ttl": "1s"}}
+    world.imported = replace(pair, fingerprint="f" * 64)
+    world.settle()
+    assert world.done == []
