@@ -235,6 +235,12 @@ class Intake:
         if news:
             self.moved(configuration)
 
+    def leaves_listed(self) -> None:
+        """Take in that the store holds all leaves: until now nobody could say which ones there are not."""
+        self._store.leaves.listing = False
+        for configuration in self._store.configurations:
+            self.moved(configuration)
+
     def bundle_wish(self, wish: BundleWish) -> None:
         """Take in what a configuration publishes: every place is looked at when it changed."""
         if self._authorities.bundles.get(wish.configuration) == wish:

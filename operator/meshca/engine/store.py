@@ -97,6 +97,8 @@ class Leaves:
         self._by_secret: Index[Name] = Index()
         self._by_account: Index[Name] = Index()
         self._being_written: dict[Name, str] = {}
+        self.listing = False
+        """Whether the first listing is under way, so that nobody knows which leaves there are not."""
 
     def __len__(self) -> int:
         return len(self._views)
@@ -181,8 +183,8 @@ class Leaves:
         return self._by_root.setdefault(configuration, Index())
 
     def unread(self, configuration: str) -> int:
-        """Count the leaves with a chain that nobody has looked at since the start."""
-        return self._roots(configuration).size(UNREAD)
+        """Count the leaves with a chain that nobody has looked at since the start; a listing counts as one."""
+        return self._roots(configuration).size(UNREAD) + self.listing
 
     def census(self, configuration: str, root: str, now: datetime, *, bundle: str = "") -> Census:
         """Count the live leaves that need another root (fingerprint) than this one.

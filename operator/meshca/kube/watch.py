@@ -41,15 +41,19 @@ class _Known(NamedTuple):
     uid: str
 
 
+def _unheard() -> None:
+    return None
+
+
 class Reflector:
     """Delivers every object of one kind to ``handler``, then every change, until it is cancelled.
 
     ``handler`` is a plain function that must return quickly; what it raises ends ``run``. Events are
     ADDED, MODIFIED and DELETED; a DELETED found by a re-list has only the metadata that was kept
-    (name, namespace, uid, resourceVersion). ``synced`` is set after the first whole list,
-    ``last_activity`` is the ``monotonic`` second of the last sign of life, ``last_error`` the text of
-    the failure that lasts, or empty. With ``may_be_refused`` a 403 counts as an empty list and a sign of
-    life: nobody waits for it, it is tried again and again.
+    (name, namespace, uid, resourceVersion). ``listed`` is called after each whole list and ``synced`` is
+    set after the first, ``last_activity`` is the ``monotonic`` second of the last sign of life,
+    ``last_error`` the text of the failure that lasts, or empty. With ``may_be_refused`` a 403 counts as
+    an empty list and a sign of life: nobody waits for it, it is tried again and again.
     """
 
     def __init__(
@@ -63,6 +67,7 @@ class Reflector:
         field_selector: str = "",
         metadata_only: bool = False,
         may_be_refused: bool = False,
+        listed: Callable[[], None] = _unheard,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -77,6 +82,7 @@ class Reflector:
         self._handler = handler
         self._metadata_only = metadata_only
         self._may_be_refused = may_be_refused
+        self._listed = listed
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
         self._known: dict[tuple[str, str], _Known] = {}
@@ -134,6 +140,7 @@ class Reflector:
         self._version = version
         self._page_size = PAGE_SIZE
         self.synced.set()
+        self._listed()
         self._recovered()
 
     async def _watch(self) -> None:

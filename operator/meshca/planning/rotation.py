@@ -245,9 +245,11 @@ def _unpublished(found: Situation, patience: datetime) -> str:
         return "the bundle is being published"
     if publication.behind and now < patience:
         return f"waits for the bundle in {', '.join(publication.behind[:3])}"
-    if bundle_in_secrets(found) and census.bundles_behind and now < patience:
-        return f"waits for the bundle in {census.bundles_behind} managed Secrets"
-    return ""
+    if not bundle_in_secrets(found) or now >= patience:
+        return ""
+    if census.unread:
+        return "the leaves are still being read"
+    return f"waits for the bundle in {census.bundles_behind} managed Secrets" if census.bundles_behind else ""
 
 
 def phase(found: Situation) -> RotationPhase | None:

@@ -281,6 +281,8 @@ class _Engine:
 
     async def first_look(self) -> None:
         """Read the policy and every configuration once, before the first leaf is looked at."""
+        # Or a rotation would look complete as long as the watch has told of no leaf.
+        self.store.leaves.listing = True
         await sources.insist(self.admissions.reconcile)
         for body in await sources.insist(lambda: self._gateway.list(names.CA_CONFIGURATION)):
             name = Meta.of(body).name

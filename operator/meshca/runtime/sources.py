@@ -85,7 +85,7 @@ def leaf_reflector(gateway: Gateway, intake: Intake, clock: Clock) -> Reflector:
         # What was listed counts whatever its version: versions go back when etcd is restored.
         intake.leaf("" if event.listed and event.type != DELETED else event.type, event.object)
 
-    return Reflector(gateway, names.LEAF, handler=hand_over, clock=clock)
+    return Reflector(gateway, names.LEAF, handler=hand_over, listed=intake.leaves_listed, clock=clock)
 
 
 async def insist(read: Callable[[], Awaitable[T]]) -> T:

@@ -240,6 +240,9 @@ def test_managed_secrets_get_the_bundle_when_no_cross_certificate_helps_them() -
     world.now = NOW + 5 * MINUTE
     world.settle()
     assert turning(world) == ("True", "Publish")
+    world.census = Census(unread=1)
+    world.settle()
+    assert turning(world) == ("True", "Publish")
     world.census = Census()
     world.settle()
     assert turning(world)[1] == "Completed"

@@ -31,9 +31,13 @@ class Told:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, str]] = []
+        self.lists = 0
 
     def leaf(self, event: str, body: Mapping[str, Any]) -> None:
         self.events.append((event, str(body["metadata"]["name"])))
+
+    def leaves_listed(self) -> None:
+        self.lists += 1
 
     def take(self) -> list[tuple[str, str]]:
         found, self.events = self.events, []
@@ -63,6 +67,7 @@ async def test_leaves_are_listed_then_watched() -> None:
     leaf(server, "old")
     async with watching(server) as told:
         assert told.take() == [("", "old")], "listed, so it counts whatever its version"
+        assert told.lists == 1
         leaf(server, "new")
         server.merge(names.LEAF, "new", "default", {"status": {"state": "Issued"}}, subresource="status")
         server.delete(names.LEAF, "new", "default")
@@ -82,3 +87,4 @@ async def test_what_vanished_while_the_watch_was_down_is_told_as_deleted() -> No
         server.cut_watches(names.LEAF)
         await asyncio.sleep(60)
         assert sorted(told.take()) == [("", "changed"), ("DELETED", "gone")]
+        assert told.lists == 2
