@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshca.api import names
+from meshca.pki import certificates
 from tests.fakes.clock import LoopClock
 from tests.fakes.engine import NAMESPACE, Cluster, ready
 
@@ -146,3 +147,28 @@ async def test_nothing_irreversible_happens_while_the_clocks_differ() -> None:
         ahead.step(-120)
         await cluster.until_ready()
         assert cluster.condition("Degraded")[0] == "False"
+
+
+async def test_ca_and_leaves_of_a_clock_that_ran_ahead_are_made_anew_once_it_is_right() -> None:
+    """The clocks of operator and API server went wrong together, so that nothing looked odd."""
+    cluster = Cluster()
+    cluster.policy()
+    cluster.configure(leaf={"ttl": "1h"}, intermediate={"ttl": "20h"})
+    await asyncio.sleep(60)
+    async with cluster.operator():
+        await cluster.until_ready()
+        cluster.leaf(renewal="Automatic")
+        await cluster.until_said("Issued")
+        cluster.clock.step(15 * 3600)
+        await asyncio.sleep(1200)
+        assert cluster.status()["notBefore"] > "2026-03-01T12"
+        cluster.clock.step(-15 * 3600)
+        await asyncio.sleep(1200)
+        leaf, signer = certificates.load_all(cluster.status()["certificateChain"])
+        now = cluster.clock.now()
+        assert leaf.not_valid_before_utc <= now
+        assert signer.not_valid_before_utc <= now
+        assert len(cluster.secrets("signer")) == 1
+        cluster.written()
+        await asyncio.sleep(600)
+        assert cluster.written() == []

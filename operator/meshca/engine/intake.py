@@ -14,7 +14,7 @@ from meshca.engine.federation import FederationIntake
 from meshca.engine.store import UNREAD, BundleView, NamespaceView
 from meshca.engine.work import Key, Urgency
 from meshca.planning.authority import Authority
-from meshca.planning.leaf import RENEW, awaits_turn, is_urgent
+from meshca.planning.leaf import RENEW, awaits_turn, is_of_the_future, is_urgent
 from meshca.planning.moves import rank
 from meshca.planning.naming import NameRule
 from meshca.planning.secrets import secret_view
@@ -217,7 +217,7 @@ class Intake:
             secret = self._store.secrets.get((view.meta.namespace, view.spec.secret_name))
             if awaits_turn(view, secret, authority, now):
                 self.queue_move(view)
-            elif view.issued is None or view.state == RENEW:
+            elif view.issued is None or view.state == RENEW or is_of_the_future(view, now):
                 self.queue_leaf(view)
 
     def moved(self, configuration: str) -> None:

@@ -183,7 +183,7 @@ class Leaves:
         return self._by_root.setdefault(configuration, Index())
 
     def unread(self, configuration: str) -> int:
-        """Count the leaves with a chain that nobody has looked at since the start; a listing counts as one."""
+        """Count the leaves whose chain nobody has looked at since the start; a listing counts as one."""
         return self._roots(configuration).size(UNREAD) + self.listing
 
     def census(self, configuration: str, root: str, now: datetime, *, bundle: str = "") -> Census:

@@ -79,9 +79,15 @@ def _next_step(situation: Situation) -> Step | None:
     for check in CHAIN:
         step = check(situation)
         if step is not None:
-            held = situation.snapshot.clocks_differ and isinstance(step, IRREVERSIBLE)
-            return None if held else step
+            return None if situation.snapshot.clocks_differ and _waits_for_clocks(situation, step) else step
     return None
+
+
+def _waits_for_clocks(situation: Situation, step: Step) -> bool:
+    """Tell whether a step has to wait: a signer of the future would stand in the way of the next one."""
+    if isinstance(step, MakeSigner):
+        return signers.best(situation.snapshot, step.root) is not None
+    return isinstance(step, IRREVERSIBLE)
 
 
 def _accept_spec(situation: Situation) -> Step | None:

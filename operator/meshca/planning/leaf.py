@@ -135,7 +135,7 @@ def plan_leaf(snapshot: LeafSnapshot) -> LeafPlan:
     if not leaf.spec.automatic:
         return _manual(snapshot, leaf.issued)
     due = renewal_due(leaf, leaf.issued)
-    if snapshot.now < due and _secret_is_sound(snapshot):
+    if snapshot.now < due and not _must_begin_sooner(snapshot) and _secret_is_sound(snapshot):
         return _holding(snapshot, due)
     return _granted(snapshot)
 
@@ -176,6 +176,18 @@ def renewal_due(leaf: LeafView, issued: IssuedFacts) -> datetime:
     if leaf.renew_at is not None and leaf.renew_at <= latest:
         return leaf.renew_at
     return renewal.renew_at(leaf.meta.uid, issued.not_before, issued.not_after)
+
+
+def is_of_the_future(leaf: LeafView, now: datetime) -> bool:
+    """Tell whether a leaf is not valid yet, because it was made while a clock was wrong."""
+    return leaf.issued is not None and leaf.issued.not_before > now
+
+
+def _must_begin_sooner(snapshot: LeafSnapshot) -> bool:
+    """Tell whether another leaf would be valid now, and the present one is not."""
+    authority, now = snapshot.authority, snapshot.now
+    able = isinstance(authority, Authority) and authority.signer.not_valid_before_utc <= now
+    return able and is_of_the_future(snapshot.leaf, now)
 
 
 def refused(leaf: LeafView, refusal: Refusal, now: datetime, *, moving: bool = False) -> LeafPlan:

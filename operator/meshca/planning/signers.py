@@ -25,16 +25,24 @@ MINIMUM_INTERVAL = timedelta(minutes=1)
 
 
 def best(snapshot: CASnapshot, root: Root | None) -> KeySecret | None:
-    """Return the newest usable signer under a root that has not expired."""
+    """Return the newest usable signer under a root; one of the future only for want of another."""
     if root is None:
         return None
-    found = [secret for secret in snapshot.signer_secrets if _signs_under(secret, root, snapshot.now)]
-    return max(found, key=_age_order, default=None)
+    now = snapshot.now
+    found = [secret for secret in snapshot.signer_secrets if _signs_under(secret, root, now)]
+    return max(
+        found, key=lambda secret: (not is_of_the_future(secret, now), *_age_order(secret)), default=None
+    )
 
 
 def _age_order(secret: KeySecret) -> tuple[datetime, str]:
     assert secret.facts is not None
     return (secret.facts.not_before, secret.meta.name)
+
+
+def is_of_the_future(secret: KeySecret, now: datetime) -> bool:
+    """Tell whether peers refuse a signer as not yet valid: it was made while a clock was wrong."""
+    return secret.facts is not None and secret.facts.not_before > now
 
 
 def _signs_under(secret: KeySecret, root: Root, now: datetime) -> bool:
@@ -73,7 +81,7 @@ def is_due(signer: KeySecret | None, root: Root, desired: Desired, now: datetime
     """Return whether a signer is to be made under a root now."""
     if root.facts.not_after <= now:
         return False
-    return signer is None or now >= renew_at(signer, root, desired)
+    return signer is None or is_of_the_future(signer, now) or now >= renew_at(signer, root, desired)
 
 
 def under(situation: Situation, root: Root) -> tuple[KeySecret, ...]:

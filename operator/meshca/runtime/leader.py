@@ -38,6 +38,7 @@ from meshca.kube.credentials import in_cluster
 from meshca.kube.events import EventRecorder
 from meshca.kube.gateway import WRITE_SECONDS, Gateway
 from meshca.kube.session import Session
+from meshca.planning.leaf import is_of_the_future
 from meshca.planning.views import Meta, annotations_of
 from meshca.providers.registry import ProviderRegistry
 from meshca.runtime import sources
@@ -311,6 +312,10 @@ class _Engine:
             for name in tuple(self.store.configurations):
                 self.queue.add(configuration_key(name), Urgency.CONTROL)
             self.intake.federation.look_at_all()
+            # Their timers are of the future, too.
+            for view in self.store.leaves:
+                if is_of_the_future(view, self._clock.now()):
+                    self.intake.queue_leaf(view)
 
     async def wind_down(self) -> None:
         """Take nothing new and let what runs end, for a few seconds."""

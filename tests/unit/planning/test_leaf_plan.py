@@ -99,6 +99,12 @@ def test_due_leaf_is_issued_again(view: LeafView, late: timedelta) -> None:
     assert (plan.issue.key is not None) == view.spec.managed
 
 
+def test_leaf_of_a_clock_that_was_wrong_is_issued_again_once_it_is_right() -> None:
+    view = replace(issued(at=NOW + DAY, automatic=True), meta=AUTOMATIC.meta)
+    assert plan_leaf(snapshot(view)).issue is not None
+    assert plan_leaf(snapshot(view, now=NOW + DAY)).issue is None
+
+
 def test_renewal_asks_nobody_when_the_request_was_made() -> None:
     """A renewal long after creation, with a policy that came later, is neither late nor a PolicyGap."""
     young = Admission(in_force=True, since=DUE - MINUTE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -16,6 +16,9 @@ from meshca.planning.authority import Authority
 from meshca.planning.ca import CAPlan, ImportedPair
 from tests.fakes import pki
 from tests.fakes.caworld import World, bootstrapped
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)

@@ -286,3 +286,26 @@ def test_111_signer_is_renewed_while_leaves_are_moving_and_keeps_its_cross_certi
     assert isinstance(plan.authority, Authority)
     assert plan.authority.signer_key_id != old.signer_key_id
     assert len(load_all(plan.authority.chain)) == 2
+
+
+def test_signer_is_not_renewed_by_a_clock_that_differs() -> None:
+    world = bootstrapped()
+    world.now = HALF
+    world.clocks_differ = True
+    assert world.plan().step is None
+    world.clocks_differ = False
+    assert isinstance(world.plan().step, steps.MakeSigner)
+
+
+def test_signer_of_a_clock_that_was_wrong_does_not_sign_once_it_is_right() -> None:
+    world = bootstrapped(spec=SHORT)
+    world.now += 9 * HOUR
+    world.settle()
+    [future] = world.signer_secrets
+    assert future.facts is not None
+    world.now -= 9 * HOUR
+    plan = world.settle()
+    assert isinstance(plan.authority, Authority)
+    assert plan.authority.signer_secret != future.meta.name
+    assert plan.authority.signer.not_valid_before_utc <= world.now
+    assert future not in world.signer_secrets
