@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from meshca.api import names
 from meshca.pki import certificates, keys
 from tests.fakes import pki
+from tests.fakes.apiserver.faults import Fault, RequestInfo
 from tests.fakes.clock import START
 from tests.fakes.engine import NAMESPACE, Cluster, ready, with_cluster
 
@@ -310,3 +312,32 @@ async def test_imported_secret_replaced_in_place_rotates_to_a_root_of_the_same_n
         cluster.leaf()
         await cluster.until_said("Issued")
         assert cluster.status()["root"] == after
+
+
+@pytest.mark.parametrize("look", range(1, 7))
+async def test_imported_secret_replaced_between_two_looks_at_it_is_imported_as_what_it_is(look: int) -> None:
+    cluster = Cluster()
+    cluster.policy()
+    import_secret(cluster, import_root(not_after=FAR))
+    other = pki.key("ECDSA 256", "imported later")
+    later = pki.imported_root(other, not_before=START, not_after=FAR)
+    looks = itertools.count(1)
+
+    def replace_it(_: RequestInfo) -> None:
+        if next(looks) == look:
+            import_secret(cluster, later, other)
+
+    cluster.server.faults.append(
+        Fault(verb="get", resource=names.SECRET, name="mine", times=None, before=replace_it)
+    )
+    cluster.configure(provider={"type": "Builtin", "builtin": {"rootSecretName": "mine"}})
+    await asyncio.sleep(60)
+    async with cluster.operator():
+        await cluster.until_ready()
+        await asyncio.sleep(30)
+        active = (cluster.server.find(names.CA_CONFIGURATION, "default") or {})["status"]["activeRoot"]
+        roots = {item["metadata"]["name"]: item["spec"] for item in cluster.server.all(names.CA_ROOT)}
+        assert certificates.load_one(roots[active]["certificate"]) == later
+        for spec in roots.values():
+            print_ = certificates.fingerprint(certificates.load_one(spec["certificate"]))
+            assert (spec["source"], spec["keySecretName"]) == ("Imported", f"meshca-root-default-{print_[:10]}")

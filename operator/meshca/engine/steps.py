@@ -110,6 +110,8 @@ class StepExecutor:
     async def _make_root(self, step: steps.MakeRoot, context: Context) -> None:
         desired = context.desired
         pair = await (self._imported(desired) if step.imported else self._generated(desired, context.plan))
+        if step.imported and not chain.facts(pair.certificate).fingerprint.startswith(step.identity):
+            raise ConflictError(f"Secret {desired.imported_secret!r} holds another root than a moment ago")
         secret = _key_secret(step.secret, self._namespace, context.name, role=names.KEY_ROLE_ROOT, pair=pair)
         secret["metadata"]["annotations"] = {
             names.ANNOTATION_IDENTITY: step.base,
