@@ -340,4 +340,7 @@ async def test_imported_secret_replaced_between_two_looks_at_it_is_imported_as_w
         assert certificates.load_one(roots[active]["certificate"]) == later
         for spec in roots.values():
             print_ = certificates.fingerprint(certificates.load_one(spec["certificate"]))
-            assert (spec["source"], spec["keySecretName"]) == ("Imported", f"meshca-root-default-{print_[:10]}")
+            assert (spec["source"], spec["keySecretName"]) == (
+                "Imported",
+                f"meshca-root-default-{print_[:10]}",
+            )

@@ -137,7 +137,7 @@ def _ready(found: Situation, root: Root, state: RootState) -> tuple[bool, str, s
 
 def cross_expiry(found: Situation) -> tuple[datetime, ...]:
     """Return when a cross-certificate that is being served expires (UTC)."""
-    secret = found.root_secret
-    if secret is None or found.root is None:
+    root, signer = found.root, found.signer
+    if root is None or signer is None:
         return ()
-    return tuple(item.not_valid_after_utc for item in rotation.useful_crosses(found, found.root, secret))
+    return tuple(item.not_valid_after_utc for item in rotation.served_crosses(found, root, signer))

@@ -6,15 +6,16 @@ crash, sees the same phase. Never says what to do about it: that is ``planning.c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
+from meshca.errors import InvalidError
 from meshca.pki import desired as identities
-from meshca.pki.certificates import authority_key_id_of, to_pem
+from meshca.pki.certificates import authority_key_id_of, load_all, to_pem
 from meshca.planning import secondaries, signers
 from meshca.planning.situation import Problem, Wish, secret_of
 
@@ -139,11 +140,24 @@ def missing_crosses(found: Situation, target: Root, secret: KeySecret) -> tuple[
 def chain_of(found: Situation, root: Root, signer: KeySecret) -> str:
     """Return what follows a leaf: the signer, and each cross-certificate that somebody can use; PEM."""
     assert signer.certificate is not None
+    return to_pem(signer.certificate, *served_crosses(found, root, signer))
+
+
+def served_crosses(found: Situation, root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
+    """Return the cross-certificates that follow a signer of a root."""
     secret = secret_of(found.snapshot, root)
-    if secret is None:
-        # The root's Secret is missing: what its signer was given is all there is.
-        return signer.chain or to_pem(signer.certificate)
-    return to_pem(signer.certificate, *useful_crosses(found, root, secret))
+    # Where the root's Secret is missing, what its signer was given is all there is.
+    return useful_crosses(found, root, secret or replace(signer, cross=_given(root, signer)))
+
+
+def _given(root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
+    """Return the cross-certificates of a root that the Secret of its signer holds."""
+    try:
+        _, *others = load_all(signer.chain)
+    except InvalidError:
+        return ()
+    of_root = (root.certificate.subject, root.certificate.public_key())
+    return tuple(item for item in others if (item.subject, item.public_key()) == of_root)
 
 
 def useful_crosses(found: Situation, root: Root, secret: KeySecret) -> tuple[x509.Certificate, ...]:

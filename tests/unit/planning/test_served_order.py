@@ -9,6 +9,8 @@ from meshca.planning import rotation
 from meshca.planning.authority import Authority
 from tests.fakes.caworld import World, bootstrapped
 
+LONG = {"intermediate": {"ttl": "20000h"}}
+
 
 def _rotate(world: World, trigger: str) -> str:
     """Rotate by a trigger and return the key id of the root that was active before."""
@@ -38,3 +40,27 @@ def test_order_of_the_secret_does_not_matter() -> None:
     authority = world.plan().authority
     assert isinstance(authority, Authority)
     assert [rotation.signed_by(item) for item in load_all(authority.chain)[1:]] == [second, first]
+
+
+def test_chain_without_the_roots_secret_holds_what_the_signer_was_given_as_long_as_it_is_of_use() -> None:
+    world = bootstrapped(spec={"trustDomain": "example.org", "root": {"ttl": "20000h"}} | LONG)
+    old = world.active
+    world.now += timedelta(hours=10000)
+    _rotate(world, "one")
+    world.root_secrets = [item for item in world.root_secrets if item.meta.name != world.active.key_secret]
+    plan = world.settle()
+    assert isinstance(plan.authority, Authority)
+    _, cross = load_all(plan.authority.chain)
+    assert rotation.signed_by(cross) == old.facts.subject_key_id
+    world.needed[old.facts.fingerprint] = ("shop/web",)
+    world.now = cross.not_valid_after_utc - timedelta(minutes=1)
+    assert world.settle().due == cross.not_valid_after_utc
+    world.now = cross.not_valid_after_utc
+    plan = world.settle()
+    assert isinstance(plan.authority, Authority)
+    assert len(load_all(plan.authority.chain)) == 1
+    [signer] = [item for item in world.signer_secrets if item.meta.name == plan.authority.signer_secret]
+    world.change_secret(signer, chain="garbage")
+    plan = world.settle()
+    assert isinstance(plan.authority, Authority)
+    assert len(load_all(plan.authority.chain)) == 1
