@@ -30,6 +30,7 @@ from meshca.planning.steps import (
 )
 
 if TYPE_CHECKING:
+    from meshca.planning.ca import Root
     from meshca.planning.situation import Situation
     from meshca.planning.steps import Step
 
@@ -128,8 +129,7 @@ def activate(situation: Situation) -> Step | None:
         return None
     if target.activated_at is None or target.rotated_out_at is not None:
         return MarkActive(target)
-    late = root.rotated_out_at is None or situation.snapshot.now - root.rotated_out_at > LATE
-    if late:
+    if _is_late(situation, root):
         return MarkRotatedOut(root, pruning.prunable_after(situation, root))
     signer, secret = signers.best(situation.snapshot, target), secret_of(situation.snapshot, target)
     assert signer is not None
@@ -138,6 +138,14 @@ def activate(situation: Situation) -> Step | None:
         item for item in rotation.cross_signers(situation, target) if rotation.is_crossed(secret, item)
     )
     return CommitActive(target, signer, rotation.chain_of(situation, target, signer), older)
+
+
+def _is_late(situation: Situation, root: Root) -> bool:
+    """Tell whether the record of a root that goes is missing, old, or too short for its leaves."""
+    since, kept = root.rotated_out_at, root.prunable_after
+    if since is None or kept is None or situation.snapshot.now - since > LATE:
+        return True
+    return kept + LATE < since + rotation.keep_for(root, situation.desired)
 
 
 def is_activating(situation: Situation) -> bool:

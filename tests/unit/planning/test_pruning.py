@@ -227,6 +227,18 @@ def test_record_of_an_activation_that_came_late_is_made_again_with_a_later_time(
     assert world.done.count("MarkRotatedOut") == 1
 
 
+def test_131_time_that_a_root_is_kept_follows_a_longer_leaf_life_that_came_before_the_switch() -> None:
+    world = bootstrapped()
+    old = world.active
+    world.ask("one")
+    while "MarkRotatedOut" not in world.done:
+        world.step()
+    world.spec = world.spec | {"leaf": {"ttl": "72h", "maxTTL": "720h"}}
+    world.settle()
+    assert world.root(old.meta.name).prunable_after == NOW + 720 * HOUR + 10 * MINUTE
+    assert world.done.count("MarkRotatedOut") == 2
+
+
 def test_deletion_of_a_retired_root_that_nobody_needs_is_done_at_once() -> None:
     world, old = rotated()
     world.now += HOUR
