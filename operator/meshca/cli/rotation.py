@@ -57,16 +57,23 @@ def plan(configuration: JSON, trigger: str, *, force: bool) -> JSON | None:
     if (spec.get("federation") or {}).get("primary"):
         raise InvalidError("this cluster is a secondary: rotate in its primary, and this one follows")
     imported = ((spec.get("provider") or {}).get("builtin") or {}).get("rootSecretName")
-    if imported:
+    if imported and not (force and _is_blocked(configuration)):
         raise InvalidError(
             f"the root is imported from Secret {imported!r}, so a trigger does not rotate it: put a new pair"
-            " (tls.crt, tls.key) into that Secret, and the rotation begins by itself; nothing was changed"
+            " (tls.crt, tls.key) into that Secret, and the rotation begins by itself"
+            + ("; once it is RotationBlocked, this command permits it" if force else "")
+            + "; nothing was changed"
         )
     wanted = {"trigger": trigger} | ({"forceWithoutCrossSigning": trigger} if force else {})
     have = spec.get("rotation") or {}
     if all(have.get(key) == value for key, value in wanted.items()):
         return None
     return {"metadata": {"uid": configuration["metadata"]["uid"]}, "spec": {"rotation": wanted}}
+
+
+def _is_blocked(configuration: JSON) -> bool:
+    turning = CAConfigurationStatus.read(configuration.get("status")).condition("RotationInProgress")
+    return turning is not None and turning.reason == Reason.ROTATION_BLOCKED
 
 
 def verdict(configuration: JSON, generation: int) -> Verdict:

@@ -60,6 +60,21 @@ def test_a_trigger_that_would_do_nothing_is_not_written(spec: JSON, says: str) -
         plan(body(spec=spec), "x", force=False)
 
 
+IMPORTED: JSON = {"provider": {"builtin": {"rootSecretName": "mine"}}}
+
+
+def test_blocked_rotation_to_another_imported_root_can_be_permitted() -> None:
+    blocked = body(turning("False", "RotationBlocked"), spec=IMPORTED)
+    patch = plan(blocked, "x", force=True)
+    assert patch is not None
+    assert patch["spec"] == {"rotation": {"trigger": "x", "forceWithoutCrossSigning": "x"}}
+    with pytest.raises(InvalidError, match="put a new pair"):
+        plan(blocked, "x", force=False)
+    for conditions in ([], [turning("False", "None")]):
+        with pytest.raises(InvalidError, match="once it is RotationBlocked, this command permits it"):
+            plan(body(*conditions, spec=IMPORTED), "x", force=True)
+
+
 @pytest.mark.parametrize(
     ("conditions", "end", "phase"),
     [
