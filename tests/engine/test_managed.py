@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,12 +12,18 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from meshca.api import names
 from meshca.api.v1alpha1.scalars import parse_time
+from meshca.engine.intake import configuration_key
+from meshca.engine.work import Urgency
 from meshca.pki import certificates
+from meshca.planning.authority import Authority
 from tests.fakes.apiserver import status as api
+from tests.fakes.apiserver.faults import Fault
 from tests.fakes.engine import OPERATOR, Cluster, ready, with_cluster
 
 if TYPE_CHECKING:
     from cryptography import x509
+
+    from tests.fakes.apiserver.faults import RequestInfo
 
 pytestmark = pytest.mark.looptime
 
@@ -42,6 +49,37 @@ def check_pair(cluster: Cluster, name: str = "web") -> x509.Certificate:
     key = load_pem_private_key(entry(cluster, "tls.key"), None)
     assert key.public_key() == leaf.public_key()
     return leaf
+
+
+@with_cluster
+async def test_i7_signer_that_is_replaced_while_a_leaf_is_being_renewed_costs_no_write(
+    cluster: Cluster,
+) -> None:
+    cluster.leaf(secretName="web-tls")
+    await cluster.until_said("Issued")
+    first = check_pair(cluster)
+
+    def replace_signer(_: RequestInfo) -> None:
+        """Do what the reconciler of configurations does when it has made another signer."""
+        assert cluster.engine is not None
+        authorities = cluster.engine.authorities
+        before = authorities.get("default")
+        assert isinstance(before, Authority)
+        authorities.set("default", replace(before, signer_secret="meshca-signer-default-later"))
+        authorities.keys.forget("default")
+        cluster.engine.queue.add(configuration_key("default"), Urgency.CONTROL)
+
+    look = Fault(verb="get", resource=names.SECRET, name="web-tls", before=replace_signer)
+    cluster.server.faults.append(look)
+    due = parse_time(cluster.status()["renewAt"])
+    cluster.written()
+    await asyncio.sleep((due - cluster.clock.now()).total_seconds() + 30)
+    assert look.hits == 1
+    assert check_pair(cluster) != first
+    assert cluster.written() == [
+        ("patch", "Secret", "web-tls", 200),
+        ("update", "LeafCertificateRequest/status", "web", 200),
+    ]
 
 
 @with_cluster

@@ -234,6 +234,8 @@ class LeafReconciler:
     async def _sign(self, public_key: PublicKey, issue: Issue, authority: Authority) -> x509.Certificate:
         key = self._authorities.keys.get(authority.configuration, authority.signer_secret)
         if key is None:
+            if self._authorities.get(authority.configuration) != authority:
+                raise ConflictError("another signer took the place of the one that was to sign")
             raise TransientError("the signer's key is not loaded", reason=Reason.SIGNER_NOT_READY)
         return await run_key_work(
             keys.spec_of(public_key_of(authority.signer)),
