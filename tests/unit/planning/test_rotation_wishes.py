@@ -482,7 +482,7 @@ def imports(name: str, key: str, **more: Any) -> tuple[dict[str, Any], ImportedP
     return {"trustDomain": "example.org", "provider": provider}, pair, certificate
 
 
-def test_103_imported_root_made_anew_under_the_same_key_in_the_same_secret_changes_nothing() -> None:
+def test_imported_root_made_anew_under_the_same_key_in_the_same_secret_changes_nothing() -> None:
     spec, pair, certificate = imports("mine", "imported")
     world = bootstrapped(spec=spec, imported=pair, imported_root=certificate)
     _, world.imported, world.imported_root = imports("mine", "imported", not_after=pki.NOW + 90000 * HOUR)
