@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import cache, wraps
@@ -22,6 +23,7 @@ from meshca.config import Settings
 from meshca.kube.gateway import Gateway
 from meshca.kube.watch import Reflector
 from meshca.runtime.leader import _Engine
+from meshca.runtime.links import Links, connect
 from tests.fakes import pki
 from tests.fakes.apiserver import kinds
 from tests.fakes.apiserver.faults import Fault, RequestInfo
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
     from meshca.kube.gateway import WatchEvent
+    from meshca.runtime.link import Connect
 
 JSON = dict[str, Any]
 P = ParamSpec("P")
@@ -88,6 +91,7 @@ class Cluster:
     server: ApiServer = field(init=False)
     engine: _Engine | None = None
     tally: Tally = field(default_factory=Tally)
+    connect: Connect = connect
 
     def __post_init__(self) -> None:
         self.server = ApiServer(self.clock)
@@ -175,6 +179,14 @@ class Cluster:
         gateway = Gateway(FakeTransport(self.server, OPERATOR), clock=self.clock)
         chosen = settings(**changes)
         engine = self.engine = _Engine(chosen, self.clock, gateway, self.tally)
+        links = Links(
+            deliver=engine.tell_primary,
+            fence=lambda: math.inf,
+            clock=self.clock,
+            telemetry=self.tally,
+            connect=self.connect,
+        )
+        engine.primaries.on_wish = links.wish
         task = asyncio.create_task(self._start(engine, gateway, chosen))
         try:
             yield engine
@@ -184,6 +196,7 @@ class Cluster:
             if not task.cancel():
                 task.result()  # a part broke: that is what the test has to show
             await asyncio.gather(task, return_exceptions=True)
+            await links.aclose()
             self.engine = None
 
     async def _start(self, engine: _Engine, gateway: Gateway, chosen: Settings) -> None:

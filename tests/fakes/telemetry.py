@@ -24,6 +24,7 @@ class Tally:
         self.clusters: dict[tuple[str, str], datetime | None] = {}
         self.forgotten: list[str] = []
         self.states: dict[str, Mapping[str, int]] = {}
+        self.primaries: dict[str, tuple[bool, float | None]] = {}
 
     def leaf_issued(self, configuration: str, kind: str, seconds: float) -> None:
         assert seconds >= 0
@@ -43,6 +44,12 @@ class Tally:
 
     def federated_cluster_seen(self, configuration: str, cluster: str, moment: datetime | None) -> None:
         self.clusters[configuration, cluster] = moment
+
+    def primary(self, configuration: str, *, reachable: bool, last_contact: float | None) -> None:
+        self.primaries[configuration] = (reachable, last_contact)
+
+    def no_primary(self, configuration: str) -> None:
+        self.primaries.pop(configuration, None)
 
     def rotation_phase(self, configuration: str, phase: str) -> None:
         del configuration, phase

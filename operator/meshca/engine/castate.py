@@ -1,7 +1,8 @@
 """Reading CARoots and the claims of other configurations out of raw objects.
 
 Decides how a CARoot's annotations and certificate are understood, and who came first where two
-configurations want the same trust domain or bundle. Never believes a CARoot's status.
+configurations want the same trust domain or bundle. Believes nothing in a CARoot's
+status: the cross-certificates of a mirrored root are read there, and verified before they are used.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from meshca.api.v1alpha1.caconfiguration import DEFAULT_TRUST_BUNDLE
 from meshca.api.v1alpha1.scalars import parse_duration
 from meshca.errors import InvalidError
 from meshca.pki import certificates
-from meshca.planning.ca import Root
+from meshca.planning.ca import MIRRORED, Root
+from meshca.planning.primaryfacts import read_crosses
 from meshca.planning.secondaries import read_intermediates
 from meshca.planning.secrets import renewal_of
 from meshca.planning.views import Meta, annotations_of, read_time
@@ -40,6 +42,7 @@ def unreadable_roots(bodies: Iterable[JSON], configuration: str) -> tuple[str, .
 def read_root(body: JSON) -> Root | None:
     """Read one CARoot, or None when its certificate cannot be read."""
     spec, notes = _spec(body), annotations_of(body)
+    mirrored = spec.get("source") == MIRRORED
     try:
         certificate = certificates.load_one(str(spec.get("certificate", "")))
         facts = certificates.facts(certificate)
@@ -65,6 +68,7 @@ def read_root(body: JSON) -> Root | None:
         prune_now=notes.get(names.ANNOTATION_PRUNE_NOW, ""),
         finalizers=_finalizers(body),
         intermediates=read_intermediates(notes.get(names.ANNOTATION_INTERMEDIATES, "")),
+        cross=read_crosses((body.get("status") or {}).get("crossCertificates")) if mirrored else (),
     )
 
 

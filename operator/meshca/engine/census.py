@@ -36,10 +36,13 @@ def take_census(
 ) -> Census:
     """Count those that live among the leaves that need another root than the active one."""
     by_root: dict[str, int] = {}
+    ends: dict[str, datetime] = {}
     found: list[tuple[datetime, LeafView]] = []
     for view in left:
         if view.issued is not None and now < view.issued.not_after:
-            by_root[view.issued.root] = by_root.get(view.issued.root, 0) + 1
+            root, end = view.issued.root, view.issued.not_after
+            by_root[root] = by_root.get(root, 0) + 1
+            ends[root] = max(ends.get(root, end), end)
             found.append((view.issued.not_after, view))
     first = heapq.nsmallest(MOST_STRAGGLERS, found, key=lambda entry: (entry[0], entry[1].key))
     return Census(
@@ -50,6 +53,7 @@ def take_census(
         manual_end=max((end for end, view in found if not view.spec.automatic), default=None),
         bundles_behind=behind,
         misnamed=misnamed,
+        ends=ends,
     )
 
 

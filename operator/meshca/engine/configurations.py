@@ -20,6 +20,7 @@ from meshca.engine.castate import read_roots, rival, unreadable_roots
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
 from meshca.engine.repeats import Repeats
+from meshca.engine.secondaries import SecondaryObserver
 from meshca.errors import (
     AlreadyExistsError,
     ConflictError,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from meshca.engine.intake import Intake
     from meshca.engine.lookout import Lookout
     from meshca.engine.ports import Cluster
+    from meshca.engine.secondaries import Primaries
     from meshca.engine.steps import StepExecutor
     from meshca.engine.telemetry import Telemetry
     from meshca.planning.ca import CAPlan, Evidence
@@ -74,6 +76,7 @@ class ConfigurationReconciler:
         intake: Intake,
         executor: StepExecutor,
         lookout: Lookout,
+        primaries: Primaries,
         clock: Clock,
         skew: Callable[[], float | None],
         telemetry: Telemetry,
@@ -84,6 +87,8 @@ class ConfigurationReconciler:
         self._intake = intake
         self._executor = executor
         self._lookout = lookout
+        self._primaries = primaries
+        self._secondaries = SecondaryObserver(cluster, primaries, operator_namespace)
         self._cross_problems: dict[str, dict[tuple[str, str], str]] = {}
         self._counted: dict[str, float] = {}
         self._repeats = Repeats()
@@ -103,6 +108,7 @@ class ConfigurationReconciler:
                 return await self._gone(name)
             snapshot = replace(await self._observe(body, found, problem), evidence=evidence)
             plan = plan_configuration(snapshot)
+            self._primaries.wish(name, plan.primary)
             if not self._keeps_issuing(name, plan):
                 self._publish(snapshot, plan)
             if plan.step is None or problem:
@@ -191,6 +197,7 @@ class ConfigurationReconciler:
             secondaries=registered(
                 read_secondaries(await self._cluster.list(names.FEDERATED_CLUSTER)), meta.name
             ),
+            **await self._secondaries.observe(body, wish or accepted, secrets),
         )
 
     async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool, bool]:
@@ -302,6 +309,7 @@ class ConfigurationReconciler:
     async def _gone(self, name: str) -> tuple[Outcome, datetime | None]:
         """Stop issuing; and remove the keys if, while it was there, that was asked for."""
         self._authorities.forget(name)
+        self._primaries.wish(name, None)
         self._intake.authority_changed(name)
         self._intake.federation.signing_root_changed(name)
         self._intake.set_limits(name, 0, 0, DEFAULT_REISSUE_PER_SECOND)

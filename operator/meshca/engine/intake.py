@@ -220,6 +220,11 @@ class Intake:
             elif view.issued is None or view.state == RENEW or is_of_the_future(view, now):
                 self.queue_leaf(view)
 
+    def primary(self, configuration: str) -> None:
+        """Look at a secondary, because its link has news of the primary."""
+        if configuration in self._store.configurations:
+            self._queue.add(configuration_key(configuration), Urgency.CONTROL)
+
     def moved(self, configuration: str) -> None:
         """Look at a configuration soon, because what a rotation has left to do has changed."""
         if configuration in self._store.configurations:

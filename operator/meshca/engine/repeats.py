@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 
 from meshca.engine.recently import Recently
 from meshca.planning.ca import KeySecret, Root
+from meshca.planning.joining import Join
+from meshca.planning.requested import RequestedKey
 from meshca.planning.steps import GatherEvidence, ReadBack
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ def _what(step: Step) -> str:
 
 
 def _text(value: object) -> str:
-    if isinstance(value, Root | KeySecret):
+    if isinstance(value, Root | KeySecret | RequestedKey | Join):
         return value.meta.name
     if isinstance(value, tuple):
         return ",".join(map(_text, value))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.api.v1alpha1.scalars import format_duration
+from meshca.engine.mirrors import MirrorExecutor
 from meshca.engine.turns import Context, TurnExecutor, annotate
 from meshca.errors import ConflictError
 from meshca.pki import chain, keys
@@ -56,6 +57,9 @@ class StepExecutor:
         self._recorder = recorder
         self._clock = clock
         self._namespace = operator_namespace
+        self._mirrors = MirrorExecutor(
+            cluster=cluster, recorder=recorder, clock=clock, operator_namespace=operator_namespace
+        )
         self._turns = TurnExecutor(
             cluster=cluster,
             providers=providers,
@@ -70,14 +74,18 @@ class StepExecutor:
         return self._turns.cross_signers()
 
     def tell_phase(self, body: JSON, before: JSON, after: JSON) -> None:
-        """Record one Event for each new phase or end of a rotation."""
+        """Record an Event for each new phase or end of a rotation, and for what is new about the primary."""
         self._turns.tell_phase(body, before, after)
+        self._mirrors.tell_primary(body, before, after)
 
     async def execute(self, plan: CAPlan, body: JSON) -> None:
         """Carry out a step; errors of the call pass through, and ``ConflictError`` means observe again."""
         context = Context(Meta.of(body).name, plan, body)
         _log.info("CA step", extra={"configuration": context.name, "step": type(plan.step).__name__})
-        await self._run(plan.step, context)
+        if isinstance(plan.step, steps.SECONDARY):
+            await self._mirrors.execute(plan.step, context)
+        else:
+            await self._run(plan.step, context)
 
     @singledispatchmethod
     async def _run(self, step: object, context: Context) -> None:

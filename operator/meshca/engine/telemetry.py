@@ -44,6 +44,14 @@ class Telemetry(Protocol):
         """Set when a secondary last reported (UTC); None when it never has, or is not registered any more."""
         ...
 
+    def primary(self, configuration: str, *, reachable: bool, last_contact: float | None) -> None:
+        """Set whether the primary of a secondary answers, and when it did last (seconds since 1970 UTC)."""
+        ...
+
+    def no_primary(self, configuration: str) -> None:
+        """Remove what is said of a primary: the configuration is no secondary (any more)."""
+        ...
+
     def rotation_phase(self, configuration: str, phase: str) -> None:
         """Set the phase of the rotation; empty when there is none."""
         ...

@@ -115,6 +115,7 @@ class Session:
     """``Transport`` over aiohttp; make it inside the running loop, close it with ``aclose``.
 
     ``may_write`` is asked when a write is about to leave; when it says no, the write certainly does not.
+    An answer, or a line of a stream, of more than ``most_bytes`` is given up (0: never).
     """
 
     def __init__(
@@ -124,9 +125,11 @@ class Session:
         connections: int = CONNECTIONS,
         agent: str = AGENT,
         may_write: Callable[[], bool] = _always,
+        most_bytes: int = 0,
     ) -> None:
         self._server = credentials.server.rstrip("/")
         self._server_name = credentials.tls_server_name or None
+        self._most_bytes = most_bytes
         # Watches stay open for minutes: they must not use up the places of requests.
         self._requests = open_client(credentials, connections=connections, agent=agent, may_write=may_write)
         self._streams = open_client(credentials, agent=agent)
@@ -156,7 +159,7 @@ class Session:
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, CONNECT_SECONDS)),
                 server_hostname=self._server_name,
             ) as answer:
-                content = await answer.read()
+                content = await self._whole(answer, f"{method} {path}")
                 return Response(answer.status, _lower(answer.headers), content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error, f"{method} {path}") from error
@@ -179,7 +182,8 @@ class Session:
                 timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS),
                 server_hostname=self._server_name,
             ) as answer:
-                yield Stream(answer.status, _lower(answer.headers), _lines(answer.content))
+                lines = _lines(answer.content, self._most_bytes, f"GET {path}")
+                yield Stream(answer.status, _lower(answer.headers), lines)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error, f"GET {path}") from error
 
@@ -188,16 +192,31 @@ class Session:
         await self._requests.close()
         await self._streams.close()
 
+    async def _whole(self, answer: aiohttp.ClientResponse, what: str) -> bytes:
+        if not self._most_bytes:
+            return await answer.read()
+        content = bytearray()
+        async for chunk in answer.content.iter_any():
+            content += chunk
+            _check_size(len(content), self._most_bytes, what)
+        return bytes(content)
+
     def _url(self, path: str, params: Mapping[str, str] | None) -> URL:
         query = "?" + urlencode(params, quote_via=quote) if params else ""
         return URL(self._server + quote(path) + query, encoded=True)
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+def _check_size(size: int, most: int, what: str) -> None:
+    if most and size > most:
+        raise UnknownOutcomeError(f"{what}: the answer is larger than {most} bytes", reason="TooLarge")
+
+
+async def _lines(content: aiohttp.StreamReader, most: int, what: str) -> AsyncIterator[bytes]:
     # Not readline(): it refuses lines beyond 64 KiB, and an object may have 1.5 MiB.
     rest = b""
     async for chunk in content.iter_any():
         *whole, rest = (rest + chunk).split(b"\n")
+        _check_size(len(rest), most, what)
         for line in whole:
             if line:
                 yield line
@@ -211,6 +230,12 @@ def _lower(headers: Mapping[str, str]) -> dict[str, str]:
 
 def _broken(error: Exception, what: str) -> TransientError:
     kind = type(error).__name__
+    if isinstance(error, aiohttp.ClientSSLError):
+        return TransientError(
+            f"{what}: the API server's certificate is not one that the CA certificates given here vouch for"
+            f" ({kind})",
+            reason="Untrusted",
+        )
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
         return TransientError(f"{what}: the API server cannot be reached ({kind})", reason="Unreachable")
     return UnknownOutcomeError(f"{what}: no answer ({kind})", reason="NoAnswer")

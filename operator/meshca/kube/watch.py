@@ -41,7 +41,7 @@ class _Known(NamedTuple):
     uid: str
 
 
-def _unheard() -> None:
+def _unheard(_error: MeshCAError | None = None) -> None:
     return None
 
 
@@ -53,7 +53,8 @@ class Reflector:
     (name, namespace, uid, resourceVersion). ``listed`` is called after each whole list and ``synced`` is
     set after the first, ``last_activity`` is the ``monotonic`` second of the last sign of life,
     ``last_error`` the text of the failure that lasts, or empty. With ``may_be_refused`` a 403 counts as
-    an empty list and a sign of life: nobody waits for it, it is tried again and again.
+    an empty list and a sign of life: nobody waits for it, it is tried again and again. ``heard``
+    is called with each failure, and with None at each sign of life.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Reflector:
         metadata_only: bool = False,
         may_be_refused: bool = False,
         listed: Callable[[], None] = _unheard,
+        heard: Callable[[MeshCAError | None], None] = _unheard,
         clock: Clock | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class Reflector:
         self._metadata_only = metadata_only
         self._may_be_refused = may_be_refused
         self._listed = listed
+        self._heard = heard
         self._clock = clock or SystemClock()
         self._backoff = backoff or Backoff()
         self._known: dict[tuple[str, str], _Known] = {}
@@ -227,6 +230,7 @@ class Reflector:
 
     def _alive(self) -> None:
         self.last_activity = self._clock.monotonic()
+        self._heard(None)
 
     def _recovered(self) -> None:
         self._backoff.reset()
@@ -235,6 +239,7 @@ class Reflector:
             self.last_error = ""
 
     async def _pause(self, error: MeshCAError) -> None:
+        self._heard(error)
         at_least = error.retry_after if isinstance(error, TransientError) else 0.0
         delay = self._backoff.next(at_least)
         # A failure that lasts is one line, not one for each attempt.

@@ -14,8 +14,8 @@ from meshca.errors import InvalidError
 from meshca.pki import desired as identities
 from meshca.pki.bundle import Bundle
 from meshca.pki.identity import TrustDomain
-from meshca.planning import rotation, signers
-from meshca.planning.situation import Problem, Situation, Wish, secret_of
+from meshca.planning import following, rotation, signers
+from meshca.planning.situation import Primary, Problem, Situation, Wish, secret_of
 
 if TYPE_CHECKING:
     from meshca.planning.ca import CASnapshot, Root
@@ -27,29 +27,36 @@ def assess(snapshot: CASnapshot) -> Situation:
     established = _established_trust_domain(snapshot)
     problem = _problem(snapshot, established)
     settled = snapshot.wish if problem is None else snapshot.accepted
-    wish = _root_wish(snapshot, settled, problem) if settled is not None else None
-    root = _current_root(snapshot, wish)
+    primary = _primary(snapshot, settled, established)
+    snapshot = following.with_crosses(snapshot, primary)
+    own = settled is not None and primary is None
+    wish = _root_wish(snapshot, settled, problem) if settled is not None and own else None
+    root = _current_root(snapshot, wish, primary)
     conflict = problem is not None and problem.reason in {
         Reason.TRUST_DOMAIN_CONFLICT,
         Reason.BUNDLE_CONFLICT,
     }
-    nothing_to_make = root is None and not snapshot.root_secrets and wish is None
-    trusted = _trusted(snapshot, root)
+    begun = bool(snapshot.root_secrets or wish or (primary and (primary.facts or snapshot.roots)))
+    signer = signers.best(snapshot, root)
+    if settled is not None and primary is not None:
+        settled = following.bounded(settled, snapshot, signer)
+    trusted = _trusted(snapshot, root, primary)
     found = Situation(
         snapshot=snapshot,
         settled=settled,
         problem=problem,
-        stopped=conflict or settled is None or nothing_to_make,
-        trust_domain=established or _wanted_trust_domain(snapshot, settled),
+        stopped=conflict or settled is None or (root is None and not begun),
+        trust_domain=established or _wanted_trust_domain(snapshot, settled, primary),
         maybe_wish=wish,
         active_name=_active_name(snapshot),
         root=root,
         root_secret=secret_of(snapshot, root),
-        signer=signers.best(snapshot, root),
+        signer=signer,
         bundle=Bundle(tuple(item.certificate for item in trusted)),
         trusted=trusted,
+        primary=primary,
     )
-    aim = rotation.aim(found)
+    aim = rotation.aim(found) if primary is None else following.aim(found)
     return replace(found, target=aim.target, make=aim.make, hold=aim.hold)
 
 
@@ -58,7 +65,15 @@ def _active_name(snapshot: CASnapshot) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _current_root(snapshot: CASnapshot, wish: Wish | None) -> Root | None:
+def _primary(
+    snapshot: CASnapshot, settled: Desired | None, established: TrustDomain | None
+) -> Primary | None:
+    if settled is None or settled.primary is None:
+        return None
+    return following.primary_of(snapshot, settled.primary, established or settled.trust_domain)
+
+
+def _current_root(snapshot: CASnapshot, wish: Wish | None, primary: Primary | None) -> Root | None:
     """Return the root that is active, was active before its status was lost, or is to become the first."""
     by_name = {root.meta.name: root for root in snapshot.roots}
     active = by_name.get(_active_name(snapshot))
@@ -69,28 +84,35 @@ def _current_root(snapshot: CASnapshot, wish: Wish | None) -> Root | None:
     if in_force:
         # Two of them: the status was lost between an activation's record and the activation.
         return min(in_force, key=lambda root: (root.activated_at, root.meta.name))
+    if primary is not None:
+        return following.active_there(snapshot, primary)
     asked = [root for root in usable if wish is not None and root.base == wish.base]
     never_used = [root for root in asked or usable if not root.activated_at]
     return min(never_used, key=lambda root: (root.facts.not_before, root.meta.name), default=None)
 
 
-def _trusted(snapshot: CASnapshot, root: Root | None) -> tuple[Root, ...]:
+def _trusted(snapshot: CASnapshot, root: Root | None, primary: Primary | None) -> tuple[Root, ...]:
     """Return the roots that peers must trust: those published or activated and not pruned, or the first."""
     usable = tuple(item for item in snapshot.roots if not item.pruned)
     inside = tuple(
-        item for item in usable if (item.activated_at or item.published_at) and _entered(snapshot, item)
+        item
+        for item in usable
+        if (item.activated_at or item.published_at) and _entered(snapshot, item, primary)
     )
     if root is None or root in inside or any(item.activated_at for item in inside):
         return inside
     return (*inside, root) if secret_of(snapshot, root) else inside
 
 
-def _entered(snapshot: CASnapshot, root: Root) -> bool:
-    """Tell whether a root is in the bundle, or may enter it because its key is here."""
+def _entered(snapshot: CASnapshot, root: Root, primary: Primary | None) -> bool:
+    """Tell whether a root is in the bundle, or may enter it: its key is here, or the primary lists it."""
     bundle = snapshot.status.get("bundle")
     recorded = bundle.get("roots") if isinstance(bundle, dict) else None
     # After a restore without status the annotations are all there is to go by.
-    return not recorded or root.facts.fingerprint in recorded or secret_of(snapshot, root) is not None
+    if not recorded or root.facts.fingerprint in recorded or secret_of(snapshot, root) is not None:
+        return True
+    # While the primary does not answer, what was mirrored stays: trust is never lost for want of news.
+    return root.mirrored and (primary is None or primary.lists(root) is not False)
 
 
 def _established_trust_domain(snapshot: CASnapshot) -> TrustDomain | None:
@@ -111,9 +133,13 @@ def _trust_domain(text: str) -> TrustDomain | None:
         return None
 
 
-def _wanted_trust_domain(snapshot: CASnapshot, settled: Desired | None) -> TrustDomain:
+def _wanted_trust_domain(
+    snapshot: CASnapshot, settled: Desired | None, primary: Primary | None
+) -> TrustDomain:
     if settled is not None and settled.trust_domain is not None:
         return settled.trust_domain
+    if primary is not None and primary.facts is not None:
+        return TrustDomain.parse(primary.facts.trust_domain)
     if snapshot.imported is not None and snapshot.imported.uri:
         return TrustDomain.parse(snapshot.imported.uri.removeprefix("spiffe://"))
     # One that is gone has no uid, and makes nothing any more.

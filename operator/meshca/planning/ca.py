@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from meshca.pki.identity import TrustDomain
     from meshca.planning.authority import Admission, Authority, Unavailable
     from meshca.planning.desired import Desired
+    from meshca.planning.joining import Join
+    from meshca.planning.primary import PrimaryView, PrimaryWish
+    from meshca.planning.requested import RequestedKey
     from meshca.planning.secondaries import Secondary
     from meshca.planning.signingroot import SigningRoot
     from meshca.planning.steps import Step
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 PRUNED = "Pruned"
 BUILTIN = "Builtin"
+MIRRORED = "Mirrored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +86,13 @@ class Root:
     finalizers: tuple[str, ...] = ()
     intermediates: Mapping[str, datetime] | None = field(default_factory=dict)
     """When the last signer ends that was granted under it, by secondary; None when the record is damaged."""
+    cross: tuple[x509.Certificate, ...] = ()
+    """Of a mirrored root, which has no Secret: its cross-certificates, by whichever older root."""
+
+    @property
+    def mirrored(self) -> bool:
+        """Return whether another cluster has the key."""
+        return self.source == MIRRORED
 
     @property
     def pruned(self) -> bool:
@@ -164,8 +175,9 @@ class Misnamed:
 class Census:
     """Live leaves that need another root than the active one, as the watch store knows them.
 
-    ``by_root`` counts them by the fingerprint of the root they need; ``unread`` are leaves whose chain
-    nobody has looked at yet; ``stragglers`` are up to 10 of them, the first to expire first.
+    ``by_root`` counts them by the fingerprint of the root they need, ``ends`` says when the last of each
+    expires; ``unread`` are leaves whose chain nobody has looked at yet; ``stragglers`` are up to 10 of them,
+    the first to expire first.
     ``manual_end`` is when the last of those expires that only their holders can renew.
     ``bundles_behind`` counts managed Secrets whose bundle lacks a root, in a rotation that needs it there.
     ``misnamed`` is about all live leaves; None while nobody knows.
@@ -178,6 +190,7 @@ class Census:
     manual_end: datetime | None = None
     bundles_behind: int = 0
     misnamed: Misnamed | None = None
+    ends: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def left(self) -> int:
@@ -218,6 +231,13 @@ class CASnapshot:
     """Whether our finalizer is on the configuration."""
     secondaries: tuple[Secondary, ...] = ()
     """The clusters that are registered for this configuration."""
+    requested: tuple[RequestedKey, ...] = ()
+    """Of a secondary: the keys for which the primary has yet to make a certificate."""
+    join: Join | None = None
+    join_problem: str = ""
+    view: PrimaryView | None = None
+    """What the link to the primary knows; None while it has told nothing since the start."""
+    accept_sequence: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,3 +258,5 @@ class CAPlan:
     due: datetime | None
     signing_root: SigningRoot | None = None
     """What signers of secondaries are granted with."""
+    primary: PrimaryWish | None = None
+    """What the link of a secondary is to do."""

@@ -17,7 +17,7 @@ from meshca.api.v1alpha1.conditions import (
     set_condition,
 )
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.planning import laggards, rotation, signers
+from meshca.planning import laggards, rotation, secondarystatus, signers
 from meshca.planning.authority import ANNOUNCED_AFTER, Unavailable
 from meshca.planning.rotationstatus import in_progress, rotation_status
 
@@ -54,7 +54,7 @@ def configuration_status(situation: Situation) -> JSON:
         status["trustDomain"] = situation.trust_domain.name
     if situation.active_name:
         status["activeRoot"] = situation.active_name
-    status |= _bundle(situation) | _signer(situation)
+    status |= _bundle(situation) | _signer(situation) | secondarystatus.federation(situation)
     phase = rotation.phase(situation) if not situation.stopped else None
     told = rotation_status(situation, phase) if not situation.stopped else rotation.recorded(situation)
     if told:
@@ -98,7 +98,7 @@ def _conditions(situation: Situation, phase: RotationPhase | None) -> tuple[Cond
             observed_generation=snapshot.meta.generation,
             now=snapshot.now,
         )
-    return conditions
+    return secondarystatus.with_reachable(situation, conditions)
 
 
 def _ready(situation: Situation) -> tuple[bool, str, str]:
@@ -106,9 +106,16 @@ def _ready(situation: Situation) -> tuple[bool, str, str]:
     if fault is not None:
         return False, *fault
     if situation.root is None or situation.signer is None or not situation.active_name:
-        waits = CLOCKS_DIFFER if situation.snapshot.clocks_differ else "root and signer are being made"
-        return False, Reason.PENDING, waits
+        return False, Reason.PENDING, _waits(situation)
     return _admitted(situation)
+
+
+def _waits(situation: Situation) -> str:
+    if situation.snapshot.clocks_differ:
+        return CLOCKS_DIFFER
+    if situation.primary is not None:
+        return secondarystatus.waits_for(situation)
+    return "root and signer are being made"
 
 
 def _fault(situation: Situation) -> tuple[str, str] | None:
@@ -120,14 +127,16 @@ def _fault(situation: Situation) -> tuple[str, str] | None:
     if snapshot.provider_problem:
         return Reason.PROVIDER_ERROR, snapshot.provider_problem
     if root is None:
-        return _root_lost(situation)
+        # A secondary mirrors again what it has lost.
+        return _root_lost(situation) if situation.primary is None else None
     return _root_fault(situation, root)
 
 
 def _root_fault(situation: Situation, root: Root) -> tuple[str, str] | None:
     if root.facts.not_after <= situation.snapshot.now:
         return Reason.ROOT_EXPIRED, f"root {root.meta.name!r} has expired"
-    if situation.root_secret is None:
+    followed = situation.primary is not None and root.mirrored
+    if situation.root_secret is None and not followed:
         return Reason.ROOT_KEY_MISSING, _key_missing(situation, root)
     return None
 
@@ -163,6 +172,12 @@ def _admitted(situation: Situation) -> tuple[bool, str, str]:
 
 
 def _key_missing(situation: Situation, root: Root) -> str:
+    if root.mirrored:
+        return (
+            f"the key of root {root.meta.name!r} is in another cluster, the former primary; signing goes on"
+            " until the present signer ends: rotate to a root of this cluster, by setting"
+            " spec.rotation.trigger and spec.rotation.forceWithoutCrossSigning to the same new text"
+        )
     for secret in situation.snapshot.root_secrets:
         if secret.meta.name == root.key_secret:
             return f"Secret {root.key_secret!r}: {secret.problem or 'holds another root'}; put it back"
@@ -190,6 +205,12 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
         return True, Reason.ADMISSION_POLICY_MISSING, snapshot.admission.message
     if snapshot.clocks_differ:
         return True, Reason.CLOCK_SKEW, CLOCKS_DIFFER
+    return secondarystatus.degraded(situation) or _impaired(situation)
+
+
+def _impaired(situation: Situation) -> tuple[bool, str, str]:
+    """Say what is wrong with the places and clusters that are to follow, and with names."""
+    snapshot = situation.snapshot
     before = find_condition(observed(snapshot.status), ConditionType.DEGRADED)
     if not snapshot.publication.complete and before and before.reason == Reason.NAMESPACES_NOT_WRITABLE:
         return True, before.reason, before.message

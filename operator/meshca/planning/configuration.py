@@ -20,6 +20,7 @@ from meshca.planning import (
     rootstatus,
     rotation,
     rotationstatus,
+    secondary,
     signers,
     turning,
 )
@@ -32,6 +33,7 @@ from meshca.planning.steps import (
     IRREVERSIBLE,
     AcceptSpec,
     CommitActive,
+    DropRequest,
     HoldConfiguration,
     KeepCross,
     MakeRoot,
@@ -59,6 +61,7 @@ LOOK_AGAIN: Final = timedelta(minutes=1)
 def plan_configuration(snapshot: CASnapshot) -> CAPlan:
     """Decide the next step of a configuration, the status it should show and what it issues with."""
     situation = assess(snapshot)
+    snapshot = situation.snapshot
     step = _last_step(situation) if snapshot.meta.deleting else _next_step(situation)
     return CAPlan(
         step=step,
@@ -67,16 +70,23 @@ def plan_configuration(snapshot: CASnapshot) -> CAPlan:
         status=castatus.configuration_status(situation),
         authority=_authority(situation),
         bundle=situation.bundle,
-        publishes=bool(situation.active_name) and not situation.stopped and not snapshot.meta.deleting,
+        publishes=_publishes(situation),
         due=_due(situation),
         signing_root=_signing_root(situation),
+        primary=secondary.wish_of(situation),
     )
+
+
+def _publishes(situation: Situation) -> bool:
+    # A secondary's places trust the primary's roots before anything is signed under them.
+    begun = bool(situation.active_name) or situation.primary is not None
+    return begun and not situation.stopped and not situation.snapshot.meta.deleting
 
 
 def _next_step(situation: Situation) -> Step | None:
     if situation.stopped:
         return None
-    for check in CHAIN:
+    for check in CHAIN if situation.primary is None else SECONDARY_CHAIN:
         step = check(situation)
         if step is not None:
             return None if situation.snapshot.clocks_differ and _waits_for_clocks(situation, step) else step
@@ -222,6 +232,16 @@ def _write_chain(situation: Situation) -> Step | None:
     return WriteChain(signer, wanted) if signer.chain != wanted else None
 
 
+def _write_next_chain(situation: Situation) -> Step | None:
+    """Bring the chain of the signer under the primary's new root up to date, before it is used."""
+    target = situation.target
+    signer = signers.best(situation.snapshot, target)
+    if target is None or signer is None or not target.mirrored:
+        return None
+    wanted = rotation.chain_of(situation, target, signer)
+    return WriteChain(signer, wanted) if signer.chain != wanted else None
+
+
 def _remove_replaced_signer(situation: Situation) -> Step | None:
     replaced = signers.replaced(situation)
     return RemoveSigner(replaced[0]) if replaced else None
@@ -238,11 +258,18 @@ def _last_step(situation: Situation) -> Step | None:
     if in_use is not None:
         status = rootstatus.root_status(situation, in_use, RootState.PRUNED)
         return MarkPruned(in_use, status, "the keys of its configuration were to be deleted")
+    step = _remove_key(snapshot) or _clear_pruned(situation)
+    return step or (None if snapshot.roots else HoldConfiguration(held=False))
+
+
+def _remove_key(snapshot: CASnapshot) -> Step | None:
     if snapshot.signer_secrets:
         return RemoveSigner(snapshot.signer_secrets[0])
     if snapshot.root_secrets:
         return RemoveRootSecret(snapshot.root_secrets[0])
-    return _clear_pruned(situation) or (None if snapshot.roots else HoldConfiguration(held=False))
+    if snapshot.requested:
+        return DropRequest(snapshot.requested[0], "the keys of its configuration were to be deleted")
+    return None
 
 
 CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
@@ -269,9 +296,37 @@ CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     _tidy_crosses,
     _write_chain,
     _remove_replaced_signer,
+    secondary.drop_request,
 )
 """In this order; the first that finds something to do decides. A rotation begins only once the present
 state is in order, and nothing is thrown away before everything is made."""
+SECONDARY_CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
+    secondary.renew_join,
+    _settle_trust_domain,
+    _accept_spec,
+    _hold_for_keys,
+    secondary.mirror_roots,
+    _record_root,
+    _raise_leaf_ttl,
+    turning.take_back,
+    secondary.drop_request,
+    secondary.adopt_signer,
+    secondary.request_signer,
+    _make_signer,
+    secondary.activate_first,
+    turning.record_phase,
+    _write_root_status,
+    _clear_pruned,
+    _prune,
+    turning.reclaim,
+    turning.read_back,
+    turning.activate,
+    _tidy_crosses,
+    _write_chain,
+    _write_next_chain,
+    _remove_replaced_signer,
+)
+"""The same in a secondary. What the primary has not made or said yet stops nothing: a chain goes on."""
 
 
 def _authority(situation: Situation) -> Authority | Unavailable:
@@ -310,7 +365,9 @@ def _signing_root(situation: Situation) -> SigningRoot | None:
     snapshot, root, secret = situation.snapshot, situation.root, situation.root_secret
     if root is None or secret is None or situation.settled is None or snapshot.meta.deleting:
         return None
-    if situation.active_name != root.meta.name or situation.stopped:
+    # A secondary signs none, not even under a root of its own that it still has.
+    secondary_itself = situation.primary is not None
+    if situation.active_name != root.meta.name or situation.stopped or secondary_itself:
         return None
     return SigningRoot(
         configuration=snapshot.meta.name,
@@ -338,7 +395,7 @@ def _due(situation: Situation) -> datetime | None:
             if root is not None and signer is not None:
                 moments.append(signers.renew_at(signer, root, desired))
         moments += rotationstatus.next_change(situation, rotation.phase(situation))
-        moments += pruning.next_change(situation)
+        moments += pruning.next_change(situation) + secondary.next_change(situation)
         moments += rootstatus.cross_expiry(situation)
         moments += laggards.next_change(situation)
     if situation.snapshot.clocks_differ:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from meshca.errors import InvalidError
 from meshca.pki.identity import PathTemplate, TrustDomain
 from meshca.pki.keys import CA_KEYS, KeySpec
 from meshca.pki.names import DNSPattern, parse_network
@@ -30,6 +29,15 @@ class Naming:
     dns_patterns: tuple[DNSPattern, ...]
     networks: tuple[IPNetwork, ...]
     namespaces: Selector
+
+
+@dataclass(frozen=True, slots=True)
+class PrimaryRef:
+    """Which cluster's roots are mirrored: the join Secret, the name there, the digest of a first contact."""
+
+    secret: str
+    configuration: str
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +66,12 @@ class Desired:
     bundle_name: str
     bundle_namespaces: Selector
     cluster_trust_bundle: bool
+    primary: PrimaryRef | None = None
+    """Set in a secondary, for which provider, root and rotation mean nothing."""
 
 
 def resolve(configuration: str, spec: CAConfigurationSpec) -> Desired:
-    """Read a spec that the models accepted.
-
-    Raises ``InvalidError`` for what this version cannot serve: a secondary, or a kind of key that no CA
-    may have.
-    """
-    if spec.is_secondary:
-        raise InvalidError("spec.federation.primary: this version serves no secondary clusters")
+    """Read a spec that the models accepted; ``InvalidError`` for a kind of key that no CA may have."""
     provider, root, rotation = spec.effective_provider, spec.effective_root, spec.effective_rotation
     key = KeySpec.of(str(spec.private_key.algorithm), spec.private_key.size)
     CA_KEYS.check_spec(key)
@@ -100,4 +104,16 @@ def resolve(configuration: str, spec: CAConfigurationSpec) -> Desired:
         bundle_name=spec.trust_bundle.config_map_name,
         bundle_namespaces=spec.trust_bundle.namespace_selector,
         cluster_trust_bundle=spec.trust_bundle.cluster_trust_bundle,
+        primary=_primary(spec),
+    )
+
+
+def _primary(spec: CAConfigurationSpec) -> PrimaryRef | None:
+    primary = spec.federation.primary if spec.federation is not None else None
+    if primary is None:
+        return None
+    return PrimaryRef(
+        secret=primary.kubeconfig_secret_name,
+        configuration=primary.ca_configuration_name,
+        digest=primary.bundle_digest,
     )

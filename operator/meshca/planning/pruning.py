@@ -27,12 +27,13 @@ if TYPE_CHECKING:
 
     from meshca.planning.ca import CASnapshot, Evidence, Root
     from meshca.planning.secondaries import Hold
-    from meshca.planning.situation import Situation
+    from meshca.planning.situation import Primary, Situation
     from meshca.planning.steps import Step
 
 DISCARDED: Final = "it was never used and is not asked for any more"
 DUE: Final = "no leaf can need it any more"
 ASKED: Final = "its deletion was asked for and no leaf needs it"
+GONE: Final = "the primary has it no more, and no leaf can need it"
 FORCED: Final = "it was asked for with prune-now, whoever needs it"
 
 
@@ -54,6 +55,8 @@ def removal(found: Situation, root: Root) -> Removal | None:
         return None
     if root is found.root:
         return Removal(why or FORCED, "it is active: rotate first")
+    if found.primary is not None and root.mirrored and found.primary.lists(root) is not False:
+        return Removal(why or FORCED, "the primary has it, or does not answer: prune it there first")
     held = _kept_alive(found, root) if forced else ""
     if forced and not held:
         return Removal(FORCED)
@@ -205,12 +208,25 @@ def _why(found: Situation, root: Root) -> str:
         return ""
     if root.meta.deleting:
         return ASKED
+    if found.primary is not None and root is not found.root:
+        return _why_in_secondary(found, root, found.primary)
     if root is found.root or found.maybe_wish is None:
         return ""
     if root.activated_at is None:
-        return DISCARDED if found.active_name and found.root is not None else ""
+        # One that was mirrored may have leaves in other clusters: a person decides.
+        unused = found.active_name and found.root is not None and not root.mirrored
+        return DISCARDED if unused else ""
     due = root.retired and root.prunable_after is not None and found.snapshot.now >= root.prunable_after
     return DUE if due else ""
+
+
+def _why_in_secondary(found: Situation, root: Root, primary: Primary) -> str:
+    if root.mirrored and primary.lists(root) is not False:
+        return ""
+    if root.activated_at is None:
+        return GONE if root.mirrored else DISCARDED
+    due = root.retired and root.prunable_after is not None and found.snapshot.now >= root.prunable_after
+    return (GONE if root.mirrored else DUE) if due else ""
 
 
 def _is_forced(root: Root) -> bool:

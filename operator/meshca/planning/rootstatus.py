@@ -20,7 +20,7 @@ from meshca.api.v1alpha1.conditions import (
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
 from meshca.planning import pruning, rotation, signers
-from meshca.planning.situation import secret_of
+from meshca.planning.situation import crosses_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -51,7 +51,8 @@ def root_status(found: Situation, root: Root, state: RootState | None = None) ->
         "fingerprint": root.facts.fingerprint,
         "notAfter": format_time(root.facts.not_after),
     }
-    crosses = _crosses(found, root) if state in {RootState.ACTIVE, RootState.RETIRING} else []
+    shown = root.mirrored or state in {RootState.ACTIVE, RootState.RETIRING}
+    crosses = _crosses(found, root) if shown and state is not RootState.PRUNED else []
     if crosses:
         status["crossCertificates"] = crosses
     signer = _signer(found, root) if state is not RootState.PRUNED else None
@@ -71,7 +72,7 @@ def root_status(found: Situation, root: Root, state: RootState | None = None) ->
 
 
 def _crosses(found: Situation, root: Root) -> list[str]:
-    secret = secret_of(found.snapshot, root)
+    secret = crosses_of(found.snapshot, root)
     if secret is None:
         told = root.status.get("crossCertificates")
         return told if isinstance(told, list) else []

@@ -17,7 +17,7 @@ from meshca.errors import InvalidError
 from meshca.pki import desired as identities
 from meshca.pki.certificates import authority_key_id_of, load_all, to_pem
 from meshca.planning import secondaries, signers
-from meshca.planning.situation import Problem, Wish, secret_of
+from meshca.planning.situation import Problem, Wish, crosses_of, secret_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -110,8 +110,8 @@ def cross_signers(found: Situation, target: Root | None) -> tuple[Root, ...]:
     )
 
 
-def is_crossed(secret: KeySecret, issuer: Root) -> bool:
-    """Tell whether a root's Secret holds a certificate of it by another root."""
+def is_crossed(secret: KeySecret | Root, issuer: Root) -> bool:
+    """Tell whether there is a certificate of a root by another root: in its Secret, or mirrored with it."""
     return any(signed_by(item) == issuer.facts.subject_key_id for item in secret.cross)
 
 
@@ -132,7 +132,7 @@ def cannot_cross(snapshot: CASnapshot, issuer: Root, target: Root | None) -> str
     return snapshot.cross_problems.get((issuer.facts.fingerprint, fingerprint), "")
 
 
-def missing_crosses(found: Situation, target: Root, secret: KeySecret) -> tuple[Root, ...]:
+def missing_crosses(found: Situation, target: Root, secret: KeySecret | Root) -> tuple[Root, ...]:
     """Return the roots that should have signed the new one and have not."""
     return tuple(item for item in cross_signers(found, target) if not is_crossed(secret, item))
 
@@ -145,9 +145,11 @@ def chain_of(found: Situation, root: Root, signer: KeySecret) -> str:
 
 def served_crosses(found: Situation, root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
     """Return the cross-certificates that follow a signer of a root."""
-    secret = secret_of(found.snapshot, root)
-    # Where the root's Secret is missing, what its signer was given is all there is.
-    return useful_crosses(found, root, secret or replace(signer, cross=_given(root, signer)))
+    held = crosses_of(found.snapshot, root)
+    if held is None or (root.mirrored and not root.cross):
+        # Where the root's Secret is missing, what its signer was given is all there is.
+        held = replace(signer, cross=_given(root, signer))
+    return useful_crosses(found, root, held)
 
 
 def _given(root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
@@ -160,7 +162,7 @@ def _given(root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
     return tuple(item for item in others if (item.subject, item.public_key()) == of_root)
 
 
-def useful_crosses(found: Situation, root: Root, secret: KeySecret) -> tuple[x509.Certificate, ...]:
+def useful_crosses(found: Situation, root: Root, secret: KeySecret | Root) -> tuple[x509.Certificate, ...]:
     """Return the cross-certificates that have not expired and whose root is still trusted.
 
     By the root that was active last first: of several, OpenSSL, GnuTLS and Envoy follow only the first.
@@ -180,10 +182,11 @@ def _last_use(found: Situation, root: Root) -> tuple[bool, float, str]:
 def is_prepared(found: Situation) -> bool:
     """Tell whether the cross-certificates of the new root, and its signer, are all there."""
     target = found.target
-    secret = secret_of(found.snapshot, target)
+    secret = crosses_of(found.snapshot, target)
     assert target is not None
     assert secret is not None
-    possible = [
+    # Whether a mirrored root is crossed is the primary's business.
+    possible = not target.mirrored and [
         item
         for item in missing_crosses(found, target, secret)
         if not cannot_cross(found.snapshot, item, target)
@@ -204,7 +207,7 @@ def published_for(found: Situation, target: Root) -> timedelta:
     wanted = found.desired.minimum_publish_time
     if wanted is not None:
         return wanted
-    secret = secret_of(found.snapshot, target)
+    secret = crosses_of(found.snapshot, target)
     crossed = secret is not None and not missing_crosses(found, target, secret)
     # With every older root expired nobody's handshake works: there is nothing left to protect.
     return timedelta(0) if crossed else UNCROSSED_PUBLISH_TIME
@@ -215,7 +218,7 @@ def bundle_in_secrets(found: Situation) -> bool:
     target = found.target
     if target is None or not is_published(target):
         return False
-    secret = secret_of(found.snapshot, target)
+    secret = crosses_of(found.snapshot, target)
     return secret is not None and bool(missing_crosses(found, target, secret))
 
 

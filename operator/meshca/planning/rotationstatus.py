@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.planning import rotation
+from meshca.planning import rotation, secondarystatus
 
 if TYPE_CHECKING:
     from meshca.planning.situation import Situation
@@ -46,7 +46,7 @@ def in_progress(found: Situation, phase: RotationPhase | None, was: str) -> tupl
     if found.hold is not None and phase is not RotationPhase.REISSUE:
         return False, found.hold.reason, found.hold.message
     if phase in rotation.BEFORE:
-        words = _WORDS[phase]
+        words = _WORDS[phase] + secondarystatus.moving(found)
         if phase is RotationPhase.PUBLISH:
             words = f"{words}: {rotation.gate(found).why}"
         return True, Reason(phase.value), words

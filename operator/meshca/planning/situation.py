@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from meshca.pki.identity import TrustDomain
     from meshca.planning.ca import CASnapshot, KeySecret, Root
     from meshca.planning.desired import Desired
+    from meshca.planning.primary import PrimaryFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,27 @@ class Wish:
     base: str
     imported: bool
     renewal: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Primary:
+    """What a secondary makes of what its link tells.
+
+    ``facts`` are what the primary told last and may be followed, ``doubt`` why it is not followed;
+    ``answering`` whether it answers at this moment. ``active_root`` is the fingerprint of the root that is
+    active there, as far as anybody knows.
+    """
+
+    facts: PrimaryFacts | None = None
+    doubt: Problem | None = None
+    answering: bool = False
+    active_root: str = ""
+
+    def lists(self, root: Root) -> bool | None:
+        """Tell whether the primary has a root in its bundle; None when it does not answer."""
+        if self.facts is None or not self.answering:
+            return None
+        return self.facts.root(root.facts.fingerprint) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +81,8 @@ class Situation:
     """The root that a rotation has to make first."""
     hold: Problem | None = None
     """Why a rotation that is asked for does not go on."""
+    primary: Primary | None = None
+    """Set in a secondary."""
 
     @property
     def desired(self) -> Desired:
@@ -71,6 +95,13 @@ class Situation:
         """Return the root asked for; only asked for when there is one."""
         assert self.maybe_wish is not None
         return self.maybe_wish
+
+
+def crosses_of(snapshot: CASnapshot, root: Root | None) -> KeySecret | Root | None:
+    """Return what holds the cross-certificates of a root: its Secret, or itself when it is mirrored."""
+    if root is not None and root.mirrored:
+        return root
+    return secret_of(snapshot, root)
 
 
 def secret_of(snapshot: CASnapshot, root: Root | None) -> KeySecret | None:

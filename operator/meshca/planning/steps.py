@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime, timedelta
 
+    from cryptography import x509
+
     from meshca.planning.ca import KeySecret, Root
+    from meshca.planning.joining import Join
+    from meshca.planning.primary import FreshToken
+    from meshca.planning.requested import RequestedKey
 
 JSON = dict[str, Any]
 
@@ -212,6 +217,46 @@ class HoldConfiguration:
     held: bool
 
 
+@dataclass(frozen=True, slots=True)
+class RecordMirror:
+    """Create the CARoot of a root of the primary; from then on the bundle holds it."""
+
+    certificate: x509.Certificate
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestSigner:
+    """Make a signer's key and keep it with a request for the primary."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptSigner:
+    """Keep the certificate that the primary made beside the key: from then on it is a signer."""
+
+    requested: RequestedKey
+    root: Root
+    certificate: x509.Certificate
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class DropRequest:
+    """Delete a signer's key whose request came to nothing."""
+
+    requested: RequestedKey
+    why: str
+    refused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RenewJoin:
+    """Write a fresh token into the join Secret, unless somebody has changed that meanwhile."""
+
+    join: Join
+    token: FreshToken
+
+
 Step = (
     SettleTrustDomain
     | AcceptSpec
@@ -238,7 +283,14 @@ Step = (
     | DeleteRoot
     | ReleaseRoot
     | HoldConfiguration
+    | RecordMirror
+    | RequestSigner
+    | AdoptSigner
+    | DropRequest
+    | RenewJoin
 )
+SECONDARY = (RecordMirror, RequestSigner, AdoptSigner, DropRequest, RenewJoin)
+"""What only a secondary does."""
 
 IRREVERSIBLE = (
     MakeRoot,
@@ -253,5 +305,6 @@ IRREVERSIBLE = (
     RemoveRootSecret,
     DeleteRoot,
     ReleaseRoot,
+    RecordMirror,
 )
 """What is not done while our clock and the API server's differ."""

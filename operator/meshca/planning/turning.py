@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 from meshca.api import names
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.pki.certificates import to_pem
-from meshca.planning import pruning, rotation, rotationstatus, signers
-from meshca.planning.situation import secret_of
+from meshca.planning import pruning, rotation, rotationstatus, secondary, signers
+from meshca.planning.situation import crosses_of, secret_of
 from meshca.planning.steps import (
     CommitActive,
     CrossSign,
@@ -83,6 +83,8 @@ def reclaim(situation: Situation) -> Step | None:
         return None
     if not target.reclaimed:
         return MarkPublished(target)
+    if target.mirrored:
+        return None
     secret = secret_of(situation.snapshot, target)
     assert secret is not None
     mark = str(target.published_at)
@@ -127,11 +129,13 @@ def activate(situation: Situation) -> Step | None:
     target, root = situation.target, situation.root
     if not is_activating(situation) or target is None or root is None:
         return None
+    if target.mirrored and not secondary.may_activate(situation):
+        return None
     if target.activated_at is None or target.rotated_out_at is not None:
         return MarkActive(target)
     if _is_late(situation, root):
         return MarkRotatedOut(root, pruning.prunable_after(situation, root))
-    signer, secret = signers.best(situation.snapshot, target), secret_of(situation.snapshot, target)
+    signer, secret = signers.best(situation.snapshot, target), crosses_of(situation.snapshot, target)
     assert signer is not None
     assert secret is not None
     older = tuple(

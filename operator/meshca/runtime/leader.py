@@ -27,6 +27,7 @@ from meshca.engine.managed import ManagedKeys
 from meshca.engine.publisher import Publisher
 from meshca.engine.queue import WorkQueue
 from meshca.engine.registrations import RegistrationReconciler
+from meshca.engine.secondaries import Primaries
 from meshca.engine.steps import StepExecutor
 from meshca.engine.store import Store
 from meshca.engine.timers import Timers
@@ -42,6 +43,7 @@ from meshca.planning.leaf import is_of_the_future
 from meshca.planning.views import Meta, annotations_of
 from meshca.providers.registry import ProviderRegistry
 from meshca.runtime import sources
+from meshca.runtime.links import LinkThread
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +53,7 @@ if TYPE_CHECKING:
     from meshca.engine.telemetry import Telemetry
     from meshca.engine.work import Key
     from meshca.kube.watch import Reflector
+    from meshca.planning.primary import PrimaryView
     from meshca.server.pulse import Pulse
 
 _log = logging.getLogger(__name__)
@@ -113,8 +116,24 @@ class Leader:
             await session.aclose()
 
     async def _lead(self, gateway: Gateway) -> None:
-        assert self._stop is not None
         engine = _Engine(self._settings, self._clock, gateway, self._telemetry)
+        links = LinkThread(
+            asyncio.get_running_loop(),
+            engine.tell_primary,
+            fence=self._fence,
+            clock=self._clock,
+            telemetry=self._telemetry,
+        )
+        links.start()
+        engine.primaries.on_wish = links.wish
+        try:
+            await self._work(engine)
+        finally:
+            links.stop()
+            await links.stopped()
+
+    async def _work(self, engine: _Engine) -> None:
+        assert self._stop is not None
         self._reflectors = await engine.sources()
         stopped = asyncio.create_task(self._stop.wait(), name="stop")
         parts = [
@@ -206,6 +225,7 @@ class _Engine:
         self.lookout = Lookout(
             cluster=gateway, store=self.store, authorities=self.authorities, queue=self.queue, clock=clock
         )
+        self.primaries = Primaries()
         self.configurations = ConfigurationReconciler(
             cluster=gateway,
             authorities=self.authorities,
@@ -219,6 +239,7 @@ class _Engine:
                 operator_namespace=settings.namespace,
             ),
             lookout=self.lookout,
+            primaries=self.primaries,
             clock=clock,
             skew=lambda: gateway.skew,
             telemetry=telemetry,
@@ -260,6 +281,11 @@ class _Engine:
                 skew=lambda: gateway.skew,
             ),
         )
+
+    def tell_primary(self, configuration: str, view: PrimaryView) -> None:
+        """Take in what a link tells of the primary of a configuration."""
+        self.primaries.tell(configuration, view)
+        self.intake.primary(configuration)
 
     def heard(self) -> None:
         """Note that a watch of our own kinds is alive."""

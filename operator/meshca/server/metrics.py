@@ -64,6 +64,18 @@ class Metrics:
             ["configuration", "cluster"],
             registry=self.registry,
         )
+        self._primary_reachable = Gauge(
+            "meshca_primary_reachable",
+            "1 while the primary of a secondary answers, else 0; nothing for a CA that is no secondary.",
+            ["configuration"],
+            registry=self.registry,
+        )
+        self._primary_contact = Gauge(
+            "meshca_primary_last_contact_timestamp_seconds",
+            "When the primary of a secondary answered last, in seconds since 1970 UTC.",
+            ["configuration"],
+            registry=self.registry,
+        )
         self._phase = Gauge(
             "meshca_rotation_phase",
             "1 for the phase in which the rotation of a configuration is, 0 for the others.",
@@ -152,6 +164,17 @@ class Metrics:
         else:
             self._cluster_seen.labels(configuration, cluster).set(moment.timestamp())
 
+    def primary(self, configuration: str, *, reachable: bool, last_contact: float | None) -> None:
+        """Set whether the primary of a secondary answers, and when it did last."""
+        self._primary_reachable.labels(configuration).set(reachable)
+        if last_contact is not None:
+            self._primary_contact.labels(configuration).set(last_contact)
+
+    def no_primary(self, configuration: str) -> None:
+        """Remove what is said of a primary."""
+        for metric in (self._primary_reachable, self._primary_contact):
+            metric.remove_by_labels({"configuration": configuration})
+
     def rotation_phase(self, configuration: str, phase: str) -> None:
         """Set the phase of the rotation; empty means none."""
         present = phase or PHASES[0]
@@ -162,6 +185,7 @@ class Metrics:
         """Remove every series of a configuration that was deleted."""
         self._roots.pop(configuration, None)
         labels = {"configuration": configuration}
+        self.no_primary(configuration)
         for metric in (
             self._root_expiry,
             self._signer_expiry,

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshca.errors import InvalidError
+from meshca.planning.desired import PrimaryRef
 from meshca.planning.naming import Wish, grant
 from tests.fakes import pki
 from tests.fakes.planning import authority, desired
@@ -45,13 +46,16 @@ def test_everything_given() -> None:
     assert (wish.bundle_name, wish.cluster_trust_bundle) == ("b", False)
 
 
+def test_a_secondary_names_its_primary() -> None:
+    primary = {"kubeconfigSecretName": "s", "bundleDigest": "a" * 64}
+    wish = desired(federation={"primary": primary})
+    assert wish.primary == PrimaryRef(secret="s", configuration="default", digest="a" * 64)
+    assert desired(federation={}).primary is None
+
+
 @pytest.mark.parametrize(
     "spec",
     [
-        pytest.param(
-            {"federation": {"primary": {"kubeconfigSecretName": "s", "bundleDigest": "a" * 64}}},
-            id="secondary",
-        ),
         pytest.param({"identity": {"pathTemplate": "/no/words"}}, id="template"),
         pytest.param({"identity": {"dnsNames": ["UPPER"]}}, id="pattern"),
         pytest.param({"identity": {"ipAddresses": ["10.0.0.1/8"]}}, id="network"),

@@ -69,10 +69,15 @@ def test_what_is_gone_leaves_no_series_behind() -> None:
     metrics.signer_expiry("default", None)
     metrics.signer_expiry("never", None)
     metrics.federated_cluster_seen("never", "west", None)
+    metrics.primary("default", reachable=True, last_contact=1.5)
+    metrics.primary("other", reachable=False, last_contact=None)
+    metrics.no_primary("default")
+    metrics.no_primary("other")
     assert shown(metrics) == before
     metrics.root_expiry("default", "new", END)
     metrics.signer_expiry("default", END)
     metrics.federated_cluster_seen("default", "west", END)
+    metrics.primary("default", reachable=True, last_contact=1.5)
     metrics.rotation_phase("default", "")
     metrics.leaf_issued("default", "csr", 1)
     metrics.leaves("default", {})
@@ -86,7 +91,7 @@ def test_what_is_gone_leaves_no_series_behind() -> None:
 def test_every_word_of_the_engine_is_understood() -> None:
     words = {name for name in vars(telemetry.Telemetry) if not name.startswith("_")}
     assert words <= {name for name in vars(Metrics) if not name.startswith("_")}
-    assert len(words) == 12
+    assert len(words) == 14
 
 
 def test_two_replicas_in_one_process_do_not_share_figures() -> None:
