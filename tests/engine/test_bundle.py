@@ -174,6 +174,16 @@ async def test_only_selected_namespaces_and_those_with_live_leaves_are_kept_up_t
         await asyncio.sleep(5)
         assert holds(cluster, "shop")
         assert not holds(cluster, "default")
+    cluster.written()
+    async with cluster.operator():
+        await asyncio.sleep(30)
+        assert cluster.written() == [], "I6: a new leader knows of the live leaves, too"
+        cluster.server.merge(names.CONFIG_MAP, NAME, "shop", {"data": {"ca.crt": "tampered"}})
+    async with cluster.operator():
+        await cluster.until(lambda: holds(cluster, "shop"), 30)
+        await asyncio.sleep(5)
+        assert targets(cluster) == {"total": 2, "current": 2}
+        assert not holds(cluster, "default")
 
 
 async def test_cluster_trust_bundle_can_be_switched_off() -> None:

@@ -245,6 +245,9 @@ class Intake:
         self._store.leaves.listing = False
         for configuration in self._store.configurations:
             self.moved(configuration)
+        for configuration in self._authorities.bundles:
+            for place in tuple(self._authorities.board(configuration).behind):
+                self._queue.add(bundle_key(place, configuration), Urgency.CONTROL)
 
     def bundle_wish(self, wish: BundleWish) -> None:
         """Take in what a configuration publishes: every place is looked at when it changed."""

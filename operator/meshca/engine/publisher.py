@@ -51,7 +51,10 @@ class Publisher:
         if wish is None:
             return Outcome()
         board = self._authorities.board(configuration)
-        if not self._wanted(place, wish):
+        wanted = self._wanted(place, wish)
+        if wanted is None:
+            return Outcome()
+        if not wanted:
             if board.forget(place):
                 self._intake.published(configuration)
             return Outcome()
@@ -60,7 +63,8 @@ class Publisher:
             self._intake.published(configuration)
         return Outcome(retry=refusal is not None)
 
-    def _wanted(self, place: str, wish: BundleWish) -> bool:
+    def _wanted(self, place: str, wish: BundleWish) -> bool | None:
+        """Tell whether a place is to hold the bundle; None until the leaves are known that decide it."""
         if not place:
             return wish.cluster_trust_bundle and self.cluster_bundles
         namespace = self._store.namespaces.get(place)
@@ -68,12 +72,16 @@ class Publisher:
             return False
         if wish.namespaces.matches(namespace.labels):
             return True
+        if (place, wish.name) not in self._store.bundles:
+            return False
         # A namespace that left the selector is kept up to date while its leaves live.
-        return (place, wish.name) in self._store.bundles and any(
+        leaves = self._store.leaves
+        lives = any(
             view.meta.namespace == place
-            for view in self._store.leaves.of_configuration(wish.configuration)
-            if view.issued is not None
+            for view in leaves.of_configuration(wish.configuration)
+            if view.issued is not None or view.chain
         )
+        return True if lives else None if leaves.listing else False
 
     async def _bring(self, place: str, wish: BundleWish) -> str | None:
         name = wish.name if place else names.cluster_trust_bundle(wish.configuration)
