@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from meshca.planning.authority import Admission
+    from meshca.planning.secondaries import Secondary
     from meshca.planning.steps import Step
 
 JSON = dict[str, Any]
@@ -88,6 +89,7 @@ class World:
     delete_keys: bool = False
     held: bool = False
     clocks_differ: bool = False
+    secondaries: tuple[Secondary, ...] = ()
     read_back: str = ""
     published: str = ""
     versions: itertools.count[int] = field(default_factory=lambda: itertools.count(1000))
@@ -121,6 +123,7 @@ class World:
             delete_keys=self.delete_keys,
             held=self.held,
             clocks_differ=self.clocks_differ,
+            secondaries=self.secondaries,
         )
         check(found)
         return found
