@@ -8,7 +8,7 @@ import pytest
 
 from meshca.api import names
 from tests.fakes.engine import Cluster
-from tests.fakes.turning import SHORT, events, trigger, turning
+from tests.fakes.turning import SHORT, events, states, trigger, turning
 
 pytestmark = pytest.mark.looptime
 
@@ -42,3 +42,17 @@ async def test_100_restart_in_the_middle_of_reissuing_writes_nothing_and_complet
         assert "RotationCompleted" not in events(cluster)
         cluster.server.delete(names.LEAF, "manual", "shop")
         await cluster.until(lambda: turning(cluster) == ("False", "Completed"))
+
+
+async def test_restart_says_nothing_new_of_a_root_that_waits_for_a_leaf() -> None:
+    cluster = await reissuing()
+    async with cluster.operator():
+        [old] = [name for name, state in states(cluster).items() if state == "Retiring"]
+        cluster.server.delete(names.CA_ROOT, old)
+        await asyncio.sleep(60)
+        found = cluster.server.find(names.CA_ROOT, old) or {}
+        assert "shop/manual" in found["status"]["conditions"][0]["message"]
+    cluster.written()
+    async with cluster.operator():
+        await asyncio.sleep(120)
+        assert cluster.written() == []

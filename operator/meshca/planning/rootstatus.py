@@ -106,8 +106,9 @@ def _conditions(found: Situation, root: Root, state: RootState) -> tuple[Conditi
     ready, reason, message = _ready(found, root, state)
     told = observed(root.status)
     before = find_condition(told, ConditionType.READY)
-    if before is not None and root.status.get("state") == state and pruning.what_holds(found, root) is None:
-        # What was found out last stays until somebody has looked again: no reason to write anything.
+    # What was found out last stays until somebody has looked again: no reason to write anything.
+    unknown = bool(found.snapshot.census.unread) or pruning.what_holds(found, root) is None
+    if before is not None and root.status.get("state") == state and unknown:
         message = before.message
     return set_condition(
         told,
