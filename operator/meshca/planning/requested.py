@@ -15,6 +15,7 @@ from meshca.errors import InvalidError
 from meshca.pki import chain, csr, keys, lint
 from meshca.pki.certificates import load_all, public_key_of
 from meshca.pki.issuer import issuer_of
+from meshca.planning import signers
 from meshca.planning.secrets import KEY, data_of
 from meshca.planning.views import Meta
 
@@ -141,7 +142,7 @@ def _check_time(certificate: x509.Certificate, present: KeySecret | None, now: d
     if start > now:
         raise InvalidError("it is not valid yet")
     # The newest signer under a root is the one that signs: it must be worth more than the one it replaces.
-    if present is None or present.facts is None:
+    if present is None or present.facts is None or signers.is_of_the_future(present, now):
         old_start, old_end = None, now
     else:
         old_start, old_end = present.facts.not_before, max(present.facts.not_after, now)

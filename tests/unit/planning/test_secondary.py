@@ -864,3 +864,18 @@ def test_the_keys_of_a_secondary_go_with_its_configuration_when_that_was_asked_f
     world.settle()
     assert (world.roots, world.signer_secrets, world.requested, world.held) == ([], [], [], False)
     assert world.plan().primary is None
+
+
+def test_signer_of_a_clock_that_was_wrong_is_replaced_once_it_is_right() -> None:
+    world = following()
+    ahead = 60 * pki.DAY
+    world.pass_time(ahead)
+    world.follow()
+    [future] = world.signer_secrets
+    world.pass_time(-ahead)
+    assert future.facts is not None
+    assert future.facts.not_before > world.now
+    world.follow()
+    [signer] = world.signer_secrets
+    assert signer.facts is not None
+    assert signer.facts.not_before <= world.now
