@@ -45,12 +45,16 @@ SAMPLE = 20
 
 
 class Stream:
-    """Asks for ``total`` leaves of CAConfiguration default, evenly over ``seconds``, from ``with`` on."""
+    """Asks for ``total`` leaves of CAConfiguration default, over ``seconds`` at least, from ``with`` on.
+
+    Each caller pauses after each of its leaves, so that a time in which nothing can be created is followed by
+    no flood.
+    """
 
     def __init__(self, cluster: Cluster, room: str, seconds: float, *, total: int = TOTAL) -> None:
         self._cluster = cluster
         self._room = room
-        self._step = seconds / total
+        self._pause = seconds / total * CALLERS
         self._requests = [workload.csr().pem for _ in range(10)]
         self.places = [self._place(number) for number in range(total)]
         self._next = itertools.count()
@@ -61,7 +65,6 @@ class Stream:
 
     def __enter__(self) -> Self:
         self._mark = self._cluster.audit_mark()
-        self._began = time.monotonic()
         for thread in self._threads:
             thread.start()
         return self
@@ -144,9 +147,7 @@ class Stream:
         return workload.leaf(*place, request=self._requests[number % len(self._requests)], **more)
 
     def _call(self) -> None:
-        while (number := next(self._next)) < len(self.places):
-            if self._over.wait(max(0.0, self._began + number * self._step - time.monotonic())):
-                return
+        while (number := next(self._next)) < len(self.places) and not self._over.wait(self._pause):
             if problem := self._insist(self._body(number)):
                 self._problems.append(problem)
                 return
