@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from meshca.api import names
+from meshca.engine.work import Urgency
 from tests.fakes.apiserver import status as api
 from tests.fakes.engine import OPERATOR, Cluster, ready, with_cluster
 
@@ -213,3 +215,13 @@ async def test_bundle_write_without_an_answer_is_looked_after(cluster: Cluster, 
     assert fault.hits == 1
     await asyncio.sleep(20)
     assert targets(cluster) == {"total": 6, "current": 6}
+
+
+@with_cluster
+async def test_a_bundle_that_changes_everywhere_is_spread_behind_what_is_urgent(cluster: Cluster) -> None:
+    engine = cluster.engine
+    assert engine is not None
+    wish = engine.authorities.bundles["default"]
+    engine.intake.bundle_wish(replace(wish, digest="another"))
+    depth = engine.queue.depth()
+    assert (depth[Urgency.CONTROL], depth[Urgency.SPREAD]) == (0, len(engine.store.namespaces) + 1)

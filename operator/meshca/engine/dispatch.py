@@ -2,6 +2,8 @@
 
 Decides the order: CA objects first; then leaves that are about to expire; then first issues and
 renewals, of which renewals get at least 30 % while both wait, in each lane and over all; then re-issues.
+A bundle that changed for every place at once takes turns with leaves, one by one, so that a thousand
+namespaces hold up no leaf, and no namespace that has no bundle yet.
 A lane is the leaves of one CAConfiguration; lanes take turns, and so do the namespaces within one, except
 that re-issues of a lane go by rank. A lane's limits are looked at when an item is taken, never when it is
 added, so what waits for a token is overtaken by whatever is more urgent when the token comes.
@@ -96,9 +98,11 @@ class Dispatcher:
 
     def __init__(self, max_in_flight: int) -> None:
         self._max = max_in_flight
-        self._leaf_max = max(1, max_in_flight - 1)  # a CA decision finds a free place behind slow leaves
-        self._leaves_in_flight = 0
+        self._many_max = max(1, max_in_flight - 1)  # a CA decision finds a free place behind what is slow
+        self._many_in_flight = 0
         self._control = FairRing()
+        self._spread = FairRing()
+        self._spreads_next = True
         self._lanes: OrderedDict[str, _Lane] = OrderedDict()
         self._share = _Share()
         self._waiting: dict[Key, Entry] = {}
@@ -156,15 +160,13 @@ class Dispatcher:
         if len(self._in_flight) >= self._max:
             return None
         if self._control:
-            entry = self._index(Urgency.CONTROL).pop(self._control.pop())
-        elif self._leaves_in_flight < self._leaf_max and (choice := self._choose(now)) is not None:
-            lane, urgency = choice
-            entry = self._index(urgency).pop(lane.rings[urgency].pop())
-            entry.stamps = lane.gate.enter(now, reissue=urgency is Urgency.REISSUE)
-            self._leaves_in_flight += 1
-            self._lanes.move_to_end(lane.name)
+            entry = self._waiting.pop(self._control.pop())
         else:
-            return None
+            found = self._one_of_many(now) if self._many_in_flight < self._many_max else None
+            if found is None:
+                return None
+            entry = found
+            self._many_in_flight += 1
         self._in_flight[entry.key] = entry
         return entry
 
@@ -175,7 +177,8 @@ class Dispatcher:
         """
         entry = self._in_flight.pop(key)
         if entry.urgency is not Urgency.CONTROL:
-            self._leaves_in_flight -= 1
+            self._many_in_flight -= 1
+        if self._ring(entry.urgency) is None:
             lane = self._lanes[entry.lane]
             lane.gate.leave(entry.stamps, spent=spent)
             self._tidy(lane, now)
@@ -214,6 +217,7 @@ class Dispatcher:
         """Count what waits by urgency."""
         count = dict.fromkeys(Urgency, 0)
         count[Urgency.CONTROL] = len(self._control)
+        count[Urgency.SPREAD] = len(self._spread)
         for lane in self._lanes.values():
             for urgency, ring in lane.rings.items():
                 count[urgency] += len(ring)
@@ -223,6 +227,21 @@ class Dispatcher:
         """Return when the oldest waiting key was queued; re-issues, which wait on purpose, left out."""
         entry = next(iter(self._waiting.values()), None)
         return None if entry is None else entry.queued_at
+
+    def _one_of_many(self, now: float) -> Entry | None:
+        """Take out a leaf or a place of a bundle, by turns while both wait; None when nothing may start."""
+        choice = None if self._spread and self._spreads_next else self._choose(now)
+        if choice is None and self._spread:
+            self._spreads_next = False
+            return self._waiting.pop(self._spread.pop())
+        self._spreads_next = True
+        if choice is None:
+            return None
+        lane, urgency = choice
+        entry = self._index(urgency).pop(lane.rings[urgency].pop())
+        entry.stamps = lane.gate.enter(now, reissue=urgency is Urgency.REISSUE)
+        self._lanes.move_to_end(lane.name)
+        return entry
 
     def _choose(self, now: float) -> tuple[_Lane, Urgency] | None:
         ready = [ln for ln in self._lanes.values() if len(ln) and ln.gate.opens_at(reissue=False) <= now]
@@ -257,6 +276,12 @@ class Dispatcher:
     def _index(self, urgency: Urgency) -> dict[Key, Entry]:
         return self._paced if urgency is Urgency.REISSUE else self._waiting
 
+    def _ring(self, urgency: Urgency) -> FairRing | None:
+        """Return the ring of what has no lane; None for leaves."""
+        if urgency is Urgency.CONTROL:
+            return self._control
+        return self._spread if urgency is Urgency.SPREAD else None
+
     def _lane(self, name: str) -> _Lane:
         lane = self._lanes.get(name)
         if lane is None:
@@ -264,8 +289,8 @@ class Dispatcher:
         return lane
 
     def _insert(self, entry: Entry) -> None:
-        if entry.urgency is Urgency.CONTROL:
-            self._control.add(entry.key)
+        if (ring := self._ring(entry.urgency)) is not None:
+            ring.add(entry.key)
         elif entry.urgency is Urgency.REISSUE:
             self._lane(entry.lane).ranked.add(entry.key, entry.rank)
         else:
@@ -274,8 +299,8 @@ class Dispatcher:
 
     def _remove(self, entry: Entry, now: float) -> None:
         del self._index(entry.urgency)[entry.key]
-        if entry.urgency is Urgency.CONTROL:
-            self._control.remove(entry.key)
+        if (ring := self._ring(entry.urgency)) is not None:
+            ring.remove(entry.key)
             return
         lane = self._lanes[entry.lane]
         lane.rings[entry.urgency].remove(entry.key)

@@ -250,13 +250,13 @@ class Intake:
                 self._queue.add(bundle_key(place, configuration), Urgency.CONTROL)
 
     def bundle_wish(self, wish: BundleWish) -> None:
-        """Take in what a configuration publishes: every place is looked at when it changed."""
+        """Take in what a configuration publishes: every place is looked at by and by when it changed."""
         if self._authorities.bundles.get(wish.configuration) == wish:
             return
         self._authorities.bundles[wish.configuration] = wish
         for place in ("", *self._store.namespaces):
             self._authorities.board(wish.configuration).expect(place)
-            self._queue.add(bundle_key(place, wish.configuration), Urgency.CONTROL)
+            self._queue.add(bundle_key(place, wish.configuration), Urgency.SPREAD)
 
     def published(self, configuration: str) -> None:
         """Look at a configuration soon, because what its status says of the bundle's places has changed."""

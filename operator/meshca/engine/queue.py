@@ -211,7 +211,7 @@ class WorkQueue:
         """Remember to look, in five seconds, whether this entry still waits behind a limit."""
         if (
             self._on_throttled is not None
-            and Urgency.CONTROL < entry.urgency < Urgency.REISSUE
+            and Urgency.SPREAD < entry.urgency < Urgency.REISSUE
             and self._core.limits(entry.lane).gates_issuing
         ):
             self._limited.append((self._now() + THROTTLED_AFTER, entry))

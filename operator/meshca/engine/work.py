@@ -28,14 +28,16 @@ class Urgency(IntEnum):
     """How urgent an item is: the smaller, the sooner."""
 
     CONTROL = 0
-    """A CA object, a bundle, a policy: few, and never behind a limit on leaves."""
-    EXPIRING = 1
+    """A CA object, a policy, the bundle of one place: few, and never behind a limit on leaves."""
+    SPREAD = 1
+    """A bundle that changed for every place at once: many, so it takes turns with leaves."""
+    EXPIRING = 2
     """A leaf past 90 % of its life."""
-    FIRST = 2
+    FIRST = 3
     """A leaf that has no certificate yet."""
-    RENEWAL = 3
+    RENEWAL = 4
     """A leaf whose renewal is due."""
-    REISSUE = 4
+    REISSUE = 5
     """A leaf that a rotation moves to a new root."""
 
 

@@ -37,7 +37,7 @@ _LABELS: Final = f"""
 | `kind`, `verb` of `meshca_api_writes_total` | kind or kind`/status`; `create`, `update`, `apply`, ... |
 | `state` | {", ".join(f"`{state}`" for state in LEAF_STATES)} |
 | `phase` | {", ".join(f"`{phase}`" for phase in PHASES)} |
-| `urgency` | `control` (CA objects and bundles), `expiring` (past 90 %), `first`, `renewal`, `reissue` |
+| `urgency` | `control` (CA objects), `spread` (a bundle, everywhere), `expiring` (past 90 %), `first`, ... |
 | `reason` | a reason of condition `Ready` |
 
 The usual `process_*` and `python_gc_*` metrics are served too.

@@ -69,7 +69,7 @@ class QueueMachine(RuleBasedStateMachine):
         assert entry.urgency is self.waiting.pop(entry.key)
         assert entry.key not in self.running
         self.running[entry.key] = False
-        if entry.urgency is not Urgency.CONTROL:
+        if entry.urgency > Urgency.SPREAD:
             self.starts[entry.lane, False].append(self.now)
             if entry.urgency is Urgency.REISSUE:
                 self.starts[entry.lane, True].append(self.now)
@@ -107,7 +107,10 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def what_may_start_now_does(self) -> None:
         """A failed take has a reason that goes away by itself: a place, a token or an ended leaf."""
-        if self.core.in_flight < MAX - 1 and self.core.size and self.core.opens_at() <= self.now:
+        spreads = Urgency.SPREAD in self.waiting.values()
+        if self.core.in_flight < MAX - 1 and (
+            spreads or (self.core.size and self.core.opens_at() <= self.now)
+        ):
             entry = self.core.take(self.now)
             assert entry is not None
             self.waiting.pop(entry.key)

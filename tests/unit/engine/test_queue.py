@@ -13,7 +13,7 @@ from meshca.engine.queue import Item, Key, Urgency, WorkQueue
 
 pytestmark = pytest.mark.looptime
 
-CONTROL, EXPIRING, FIRST, RENEWAL, REISSUE = Urgency
+CONTROL, SPREAD, EXPIRING, FIRST, RENEWAL, REISSUE = Urgency
 
 
 def leaf(name: str, namespace: str = "shop") -> Key:
@@ -92,7 +92,7 @@ async def test_order_by_urgency() -> None:
     queue = WorkQueue(max_in_flight=1)
     for urgency in reversed(Urgency):
         queue.add(leaf(urgency.name), urgency, "default")
-    assert [item.urgency for item in await run_all(queue, 5)] == [CONTROL, EXPIRING, FIRST, RENEWAL, REISSUE]
+    assert [item.urgency for item in await run_all(queue, 6)] == list(Urgency)
 
 
 async def test_a_third_of_the_turns_goes_to_renewals_while_first_issues_flood_in() -> None:
@@ -421,7 +421,7 @@ async def test_depth_age_and_in_flight_are_visible() -> None:
     queue.add(CONFIGURATION, CONTROL)
     await asyncio.sleep(3)
     assert queue.oldest_age() == 3
-    assert queue.depth() == {CONTROL: 1, EXPIRING: 0, FIRST: 1, RENEWAL: 0, REISSUE: 1}
+    assert queue.depth() == {CONTROL: 1, SPREAD: 0, EXPIRING: 0, FIRST: 1, RENEWAL: 0, REISSUE: 1}
     await take(queue)
     assert queue.in_flight == 1
     queue.add(leaf("slow"), EXPIRING)
@@ -611,3 +611,21 @@ async def test_planned_reissue_keeps_its_rank_whatever_is_planned_besides() -> N
     queue.add_after(leaf("b"), 1, REISSUE, "default", (1.5, 0))
     await asyncio.sleep(2)
     assert [item.key.name for item in await run_all(queue, 2)] == ["a", "b"]
+
+
+async def test_a_bundle_for_every_place_takes_turns_with_leaves_and_holds_up_no_new_place() -> None:
+    queue = WorkQueue(max_in_flight=4)
+    for number in range(100):
+        queue.add(Key("bundle", f"place-{number}", "default"), SPREAD)
+    for number in range(10):
+        queue.add(leaf(str(number)), FIRST, "default")
+    queue.add(Key("bundle", "new", "default"), CONTROL)
+    queue.add(Key("bundle", "place-90", "default"), CONTROL)
+    items = await run_all(queue, 22)
+    assert [item.key.namespace for item in items[:2]] == ["new", "place-90"]
+    assert [item.urgency for item in items[2:]] == [SPREAD, FIRST] * 10
+    for _ in range(3):
+        assert (await take(queue)).urgency is SPREAD
+    assert await take_now(queue) is None, "a place is kept for what is urgent"
+    queue.add(CONFIGURATION, CONTROL)
+    assert (await take(queue)).key == CONFIGURATION
