@@ -82,6 +82,9 @@ async def test_130_deleted_root_goes_soon_when_nobody_needs_it() -> None:
         assert list(states(cluster)) == [new]
         assert len(bundle(cluster)) == 1
         assert len(cluster.secrets("root")) == 1
+        ends = {name: end for (_, name), end in cluster.tally.roots.items()}
+        assert ends.pop(old) is None, "no alarm about a root that is gone"
+        assert ends.pop(new) is not None
 
 
 async def test_131_deleted_root_that_manual_leaves_need_waits_and_lists_them() -> None:

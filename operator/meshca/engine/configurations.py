@@ -91,6 +91,7 @@ class ConfigurationReconciler:
         self._secondaries = SecondaryObserver(cluster, primaries, operator_namespace)
         self._cross_problems: dict[str, dict[tuple[str, str], str]] = {}
         self._counted: dict[str, float] = {}
+        self._measured: dict[str, set[str]] = {}
         self._repeats = Repeats()
         self._clock = clock
         self._skew = skew
@@ -280,8 +281,15 @@ class ConfigurationReconciler:
             self._telemetry.signer_expiry(name, authority.signer_not_after)
         phase = (plan.status.get("rotation") or {}).get("phase", "")
         self._telemetry.rotation_phase(name, "" if phase == RotationPhase.COMPLETE else phase)
-        for root in snapshot.roots:
-            self._telemetry.root_expiry(name, root.meta.name, root.facts.not_after)
+        self._measure_roots(snapshot)
+
+    def _measure_roots(self, snapshot: CASnapshot) -> None:
+        """Tell when each root ends, and which ones are gone: nobody is to be alarmed by those."""
+        name = snapshot.meta.name
+        ends = {root.meta.name: root.facts.not_after for root in snapshot.roots if not root.pruned}
+        for root in self._measured.get(name, set()) | ends.keys():
+            self._telemetry.root_expiry(name, root, ends.get(root))
+        self._measured[name] = set(ends)
 
     async def _write_status(self, body: JSON, plan: CAPlan) -> None:
         before = body.get("status") or {}
@@ -315,6 +323,7 @@ class ConfigurationReconciler:
         self._intake.set_limits(name, 0, 0, DEFAULT_REISSUE_PER_SECOND)
         self._telemetry.forget_configuration(name)
         self._counted.pop(name, None)
+        self._measured.pop(name, None)
         _, _, held = await self._accepted(name, None)
         if not held:
             return Outcome(), None
