@@ -96,7 +96,9 @@ def _next_step(situation: Situation) -> Step | None:
 def _waits_for_clocks(situation: Situation, step: Step) -> bool:
     """Tell whether a step has to wait: a signer of the future would stand in the way of the next one."""
     if isinstance(step, MakeSigner):
-        return signers.best(situation.snapshot, step.root) is not None
+        present = signers.best(situation.snapshot, step.root)
+        # Not for ever, since leaves must not be cut short because a clock is never put right.
+        return present is not None and signers.carries_a_leaf(present, situation)
     return isinstance(step, IRREVERSIBLE)
 
 

@@ -57,6 +57,12 @@ def _signs_under(secret: KeySecret, root: Root, now: datetime) -> bool:
     return True
 
 
+def carries_a_leaf(secret: KeySecret, situation: Situation) -> bool:
+    """Tell whether a signer outlives the longest leaf that is made now."""
+    facts, now = secret.facts, situation.snapshot.now
+    return facts is not None and facts.not_after - now > situation.desired.leaf_max_ttl
+
+
 def renew_at(signer: KeySecret, root: Root, desired: Desired) -> datetime:
     """Return when a signer is renewed, at the latest when it ends.
 

@@ -295,6 +295,11 @@ def test_signer_is_not_renewed_by_a_clock_that_differs() -> None:
     assert world.plan().step is None
     world.clocks_differ = False
     assert isinstance(world.plan().step, steps.MakeSigner)
+    world.clocks_differ = True
+    world.now = end_of(world) - 72 * HOUR - SECOND
+    assert world.plan().step is None
+    world.now += SECOND
+    assert isinstance(world.plan().step, steps.MakeSigner)
 
 
 def test_signer_of_a_clock_that_was_wrong_does_not_sign_once_it_is_right() -> None:
