@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
+from meshca.pki.profile import LEAF_TTL_MAX
 from meshca.planning import rotation, secondarystatus
 
 if TYPE_CHECKING:
@@ -169,5 +170,7 @@ def _stragglers(found: Situation) -> list[str]:
 def _estimate(found: Situation) -> datetime:
     census, now = found.snapshot.census, found.snapshot.now
     rate = found.desired.reissue_per_second
-    paced = now + timedelta(seconds=math.ceil(census.automatic / rate))
+    # Any rate above zero is allowed, but a leaf that is not reached expires.
+    seconds = min(census.automatic / rate, LEAF_TTL_MAX.total_seconds())
+    paced = now + timedelta(seconds=math.ceil(seconds))
     return max(paced, census.manual_end or paced)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from meshca.api.v1alpha1.scalars import format_time
 from meshca.planning import rotation, steps
 from meshca.planning.assess import assess
 from meshca.planning.authority import Authority, Unavailable
@@ -304,6 +305,17 @@ def reissuing(number: int = 20, **more: Any) -> World:
     world.census = left(world, number, **more)
     world.settle()
     return world
+
+
+@pytest.mark.parametrize("rate", [1e-10, 5e-324])
+def test_rotation_that_hardly_moves_is_estimated_to_end_with_its_leaves(rate: float) -> None:
+    world = bootstrapped()
+    world.ask("one", reissuePerSecond=rate)
+    while "CommitActive" not in world.done:
+        world.step()
+    world.census = left(world, 20)
+    world.settle()
+    assert world.status["rotation"]["estimatedEnd"] == format_time(NOW + timedelta(days=365))
 
 
 def test_099_105_leaves_left_keep_it_open_and_the_last_one_completes_it() -> None:
