@@ -122,7 +122,7 @@ def _ready(snapshot: RegistrationSnapshot) -> _Verdict:
 
 
 def _reachable(snapshot: RegistrationSnapshot) -> _Verdict:
-    seen = snapshot.secondary.status.last_seen
+    seen = _seen(snapshot)
     if seen is None:
         reason, message = Reason.NEVER_SEEN, "it has not reported yet; apply the join manifest there"
     elif snapshot.now >= seen + SILENT_AFTER:
@@ -130,6 +130,12 @@ def _reachable(snapshot: RegistrationSnapshot) -> _Verdict:
     else:
         reason, message = Reason.REPORTING, "it reports"
     return _Verdict(ConditionType.REACHABLE, reason is Reason.REPORTING, reason, message)
+
+
+def _seen(snapshot: RegistrationSnapshot) -> datetime | None:
+    """Return when the cluster reported last: by its own clock, which may be ahead or make no sense."""
+    seen = snapshot.secondary.status.last_seen
+    return min(seen, snapshot.now) if seen is not None else None
 
 
 def _converged(snapshot: RegistrationSnapshot) -> _Verdict:
@@ -164,7 +170,7 @@ def _ttl(snapshot: RegistrationSnapshot) -> str | None:
 
 
 def _due(snapshot: RegistrationSnapshot) -> datetime | None:
-    seen, authority = snapshot.secondary.status.last_seen, snapshot.authority
+    seen, authority = _seen(snapshot), snapshot.authority
     moments = [seen + SILENT_AFTER] if seen is not None else []
     if authority is not None:
         moments.append(authority.next_change(snapshot.secondary.spec.max_intermediate_ttl, snapshot.now))

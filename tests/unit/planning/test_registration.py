@@ -57,6 +57,13 @@ def test_ready_says_whether_its_requests_are_signed(changes: JSON, reason: str, 
     assert message in text
 
 
+@pytest.mark.parametrize("seen", [format_time(NOW + HOUR), "9999-12-31T23:59:59Z"])
+def test_report_of_the_future_is_one_of_now(seen: str) -> None:
+    plan = plan_registration(snapshot({"lastSeen": seen}))
+    assert said(plan, "Reachable")[:2] == ("True", "Reporting")
+    assert plan.due == NOW + 15 * MINUTE
+
+
 @pytest.mark.parametrize(
     ("ago", "reason"),
     [
