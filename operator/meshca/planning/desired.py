@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from meshca.pki.identity import PathTemplate, TrustDomain
 from meshca.pki.keys import CA_KEYS, KeySpec
 from meshca.pki.names import DNSPattern, parse_network
+from meshca.pki.profile import ROOT_TTL_MAX
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -84,9 +85,10 @@ def resolve(configuration: str, spec: CAConfigurationSpec) -> Desired:
         imported_secret=(provider.builtin.root_secret_name or "") if provider.builtin else "",
         key=key,
         trigger=rotation.trigger,
-        root_ttl=root.ttl,
+        # Longer ones could be written down and never made, which would show when the next one is due.
+        root_ttl=min(root.ttl, ROOT_TTL_MAX),
         root_renew_before=root.renew_before,
-        intermediate_ttl=spec.intermediate.ttl,
+        intermediate_ttl=min(spec.intermediate.ttl, ROOT_TTL_MAX),
         leaf_ttl=spec.leaf.ttl,
         leaf_max_ttl=spec.leaf.max_ttl,
         naming=Naming(

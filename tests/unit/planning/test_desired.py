@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from meshca.errors import InvalidError
+from meshca.pki.profile import RootProfile, SignerProfile
 from meshca.planning.desired import PrimaryRef
 from meshca.planning.naming import Wish, grant
 from tests.fakes import pki
@@ -51,6 +52,11 @@ def test_a_secondary_names_its_primary() -> None:
     wish = desired(federation={"primary": primary})
     assert wish.primary == PrimaryRef(secret="s", configuration="default", digest="a" * 64)
     assert desired(federation={}).primary is None
+
+
+def test_lives_of_more_than_a_century_are_those_that_can_be_made() -> None:
+    wish = desired(root={"ttl": "999999h"}, intermediate={"ttl": "900000h"})
+    assert RootProfile(wish.root_ttl).ttl == SignerProfile(wish.intermediate_ttl).ttl == 876600 * HOUR
 
 
 @pytest.mark.parametrize(
