@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from meshca.api import names
+from meshca.engine.configurations import ConfigurationReconciler
 from meshca.engine.intake import bundle_key, configuration_key, leaf_key
 from meshca.engine.work import Urgency
 from meshca.errors import ForbiddenError, TransientError
 from tests.fakes.apiserver import status as api
 from tests.fakes.engine import NAMESPACE, OPERATOR, Cluster, ready, with_cluster
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from meshca.engine.outcome import Outcome
 
 pytestmark = pytest.mark.looptime
 
@@ -130,3 +136,23 @@ async def test_bundle_object_that_the_watch_has_not_told_of_yet(cluster: Cluster
     assert found is not None
     assert (found["data"]["ca.crt"] != "old") == ours
     assert ("new" in cluster.condition("Degraded")[2]) != ours
+
+
+async def test_defect_met_by_one_configuration_at_the_start_stops_no_other(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    look = ConfigurationReconciler.reconcile
+
+    async def stumble(self: ConfigurationReconciler, name: str) -> tuple[Outcome, datetime | None]:
+        if name == "broken":
+            raise ZeroDivisionError("a defect")
+        return await look(self, name)
+
+    monkeypatch.setattr(ConfigurationReconciler, "reconcile", stumble)
+    cluster = Cluster()
+    cluster.policy()
+    cluster.configure("broken", trustDomain="broken.org", trustBundle={"configMapName": "broken"})
+    cluster.configure()
+    async with cluster.operator(trust_bundle_names=("meshca-trust-bundle", "broken")):
+        await cluster.until_ready()
+    assert "defect while reading at start" in caplog.text

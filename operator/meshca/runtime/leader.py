@@ -318,6 +318,8 @@ class _Engine:
                 await self.configurations.reconcile(name)
             except MeshCAError as error:
                 _log.warning("not read at start", extra={"configuration": name, "why": error.message})
+            except Exception:  # noqa: BLE001  a defect met by one CA must not keep the others from starting
+                _log.exception("defect while reading at start", extra={"configuration": name})
         await self._finish_deletions()
 
     async def _finish_deletions(self) -> None:
