@@ -142,17 +142,30 @@ def removable(found: Situation) -> tuple[Root, str] | None:
 
 def clear_away(found: Situation, root: Root) -> Step | None:
     """Return what is left to be done about a pruned root: its keys first, the object last."""
-    snapshot = found.snapshot
-    for secret in snapshot.signer_secrets:
-        if secret.facts is not None and secret.facts.authority_key_id == root.facts.subject_key_id:
-            return RemoveSigner(secret)
-    for secret in snapshot.root_secrets:
-        same = secret.facts is not None and secret.facts.fingerprint == root.facts.fingerprint
-        if same or (secret.facts is None and secret.meta.name == root.key_secret):
-            return RemoveRootSecret(secret)
+    step = _remove_keys(found.snapshot, root)
+    if step is not None:
+        return step
     if not root.meta.deleting:
         return DeleteRoot(root)
     return ReleaseRoot(root) if names.FINALIZER in root.finalizers else None
+
+
+def _remove_keys(snapshot: CASnapshot, root: Root) -> Step | None:
+    others = [item for item in snapshot.roots if not item.pruned]
+    key_ids = {item.facts.subject_key_id for item in others}
+    certificates = {item.facts.fingerprint for item in others}
+    for secret in snapshot.signer_secrets:
+        facts = secret.facts
+        if facts is not None and facts.authority_key_id == root.facts.subject_key_id not in key_ids:
+            return RemoveSigner(secret)
+    for secret in snapshot.root_secrets:
+        # Two CARoots of one certificate have one key: it goes with the last.
+        same = secret.facts is not None and secret.facts.fingerprint == root.facts.fingerprint
+        if same and root.facts.fingerprint in certificates:
+            continue
+        if same or (secret.facts is None and secret.meta.name == root.key_secret):
+            return RemoveRootSecret(secret)
+    return None
 
 
 def evidence_of(snapshot: CASnapshot, root: Root) -> Evidence | None:

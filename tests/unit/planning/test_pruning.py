@@ -250,6 +250,18 @@ def test_deletion_of_a_retired_root_that_nobody_needs_is_done_at_once() -> None:
     assert "DeleteRoot" not in world.done
 
 
+def test_second_caroot_of_a_certificate_goes_without_its_keys() -> None:
+    world = bootstrapped()
+    active = world.active
+    twin = replace(active, meta=replace(active.meta, name="default-restored"), activated_at=None, status={})
+    world.roots.append(twin)
+    keys = [*world.root_secrets, *world.signer_secrets]
+    plan = world.settle()
+    assert names_of(world) == [active.meta.name]
+    assert [*world.root_secrets, *world.signer_secrets] == keys
+    assert isinstance(plan.authority, Authority)
+
+
 def test_deletion_waits_for_who_needs_the_root_and_names_them() -> None:
     world, old = rotated()
     world.now += HOUR
