@@ -5,9 +5,9 @@ BIN    := $(VENV)/bin
 REQ    := .ci/requirements.txt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
-.PHONY: venv lint type unit test e2e bench crds demo chart image clean requirements
+.PHONY: venv lint type unit test e2e bench crds demo demo-federation chart image clean requirements
 .DEFAULT_GOAL := help
-help: ; @grep -oE '^[a-z]+:' Makefile | sort -u | tr '\n' ' '; echo
+help: ; @grep -oE '^[a-z-]+:' Makefile | sort -u | tr '\n' ' '; echo
 
 venv: $(VENV)/.stamp
 $(VENV)/.stamp: $(REQ) pyproject.toml
@@ -25,6 +25,7 @@ e2e: venv ; $(BIN)/pytest $(or $(PART),e2e) $(ARGS)
 bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)
 crds: venv ; $(BIN)/python -m meshca.api.generate && $(BIN)/python -m meshca.server.metrics_doc docs/metrics.md && $(BIN)/python -m meshca.server.phases_doc docs/rotation.md
 demo: venv ; $(BIN)/python -m e2e.demo
+demo-federation: venv ; $(BIN)/python -m e2e.federation.demo
 chart: venv ; $(BIN)/python -m e2e.chart
 image: venv ; $(BIN)/python -m e2e.image
 clean: ; rm -rf $(VENV) build dist operator/*.egg-info .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
