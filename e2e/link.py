@@ -133,18 +133,22 @@ class Link:
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.accepted += 1
-        task = asyncio.current_task()
-        assert task is not None
-        self._carriers.add(task)
-        task.add_done_callback(self._carriers.discard)
         self._open.add(writer)
+        # A task of our own: asyncio complains when one that it made for a connection is cancelled.
+        carrier = asyncio.ensure_future(self._carry(reader, writer))
+        self._carriers.add(carrier)
+        await asyncio.wait([carrier])
+        self._carriers.discard(carrier)
+        self._open.discard(writer)
+        writer.close()
+        if not carrier.cancelled():
+            carrier.result()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._join(reader, writer)
         except* OSError:
             abort(writer)
-        finally:
-            self._open.discard(writer)
-            writer.close()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._flows.wait()

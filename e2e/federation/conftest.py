@@ -20,6 +20,7 @@ MESHES: dict[str, tuple[str, ...]] = {
     "cut": (WEST,),
     "away": (EAST,),
     "revoked": (WEST,),
+    "promoted": (EAST,),
 }
 """Which secondaries each mesh has, each for scenarios of one kind; ``joined`` is joined by the book."""
 

@@ -100,10 +100,10 @@ def certificate(cluster: Cluster, root: str) -> str:
     return str(cluster.request("GET", path_of(names.CA_ROOT, name=root))["spec"]["certificate"])
 
 
-def prune_now(cluster: Cluster, root: str) -> None:
-    """Annotate a retiring CARoot, which says that it is to go at once, and wait until it is gone."""
+def prune_now(cluster: Cluster, root: str, timeout: float = SECONDS) -> None:
+    """Annotate a retiring CARoot, which says that it is to go at once, and wait until it is gone; seconds."""
     where = path_of(names.CA_ROOT, name=root)
     fingerprint = cluster.request("GET", where)["status"]["fingerprint"]
     annotations = {names.ANNOTATION_PRUNE_NOW: fingerprint}
     cluster.request("PATCH", where, {"metadata": {"annotations": annotations}})
-    scenario.wait_gone(cluster, where)
+    scenario.wait_gone(cluster, where, timeout)

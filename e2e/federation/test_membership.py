@@ -1,0 +1,140 @@
+"""Members come, go and stay away: revoked and invited again, silent for two whole rotations."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from e2e import scenario, workload
+from e2e.client import path_of
+from e2e.federation import crossing
+from e2e.federation.world import SECONDS, invite, join, meshca, wait_converged, wait_follows
+from e2e.mesh import rotation
+from meshca.api import names
+from meshca.api.v1alpha1.scalars import format_time
+
+if TYPE_CHECKING:
+    from e2e.federation.world import Mesh
+
+pytestmark = pytest.mark.cluster
+
+JSON = dict[str, Any]
+ACKNOWLEDGEMENT = timedelta(minutes=11)
+"""A little more than a primary waits for a secondary that does not acknowledge a bundle."""
+
+
+@pytest.mark.parametrize("mesh", ["revoked"], indirect=True)
+def test_123_a_revoked_cluster_gets_no_signer_holds_nothing_up_and_comes_back_by_invitation(
+    mesh: Mesh,
+) -> None:
+    primary, member = mesh.primary.cluster, mesh.member
+    wait_converged(mesh, member)
+    code, said, _ = meshca(primary, "federation", "revoke", member.name, "--yes")
+    assert (code, "gets no further signer" in said) == (0, True), said
+    # A watch that stands outlives the account, for up to five minutes.
+    member.link.reset()
+    scenario.wait_ca(member.cluster, mesh.authority, "PrimaryRefuses", kind="Reachable", timeout=SECONDS)
+    scenario.issue(member.cluster, mesh.namespace, "still", mesh.authority)
+    code, said, _ = meshca(member.cluster, "federation", "status")
+    assert (code, "PrimaryRefuses" in said) == (1, True), said
+
+    old = rotation.active(primary, mesh.authority)
+    rotation.begin(primary, mesh.authority, rotation={"trigger": "without it"})
+    rotation.follow(primary, mesh.authority, old, timeout=SECONDS)
+    assert rotation.active(member.cluster, mesh.authority) == old
+    scenario.wait_gone(primary, path_of(names.NAMESPACE, name=f"meshca-fed-{member.name}"), SECONDS)
+
+    options = ("--configuration", mesh.authority, "--server", member.link.url)
+    manifest = invite(primary, member.name, *options)
+    secret = manifest.partition("\n---\n")[0]
+    join(member.cluster, secret)
+    scenario.wait_ca(member.cluster, mesh.authority, "Connected", kind="Reachable", timeout=SECONDS)
+    assert wait_follows(mesh) != old
+    wait_converged(mesh, member)
+    scenario.issue(member.cluster, mesh.namespace, "again", mesh.authority)
+
+
+def silent_for(mesh: Mesh, root: str, time: timedelta) -> None:
+    """Let that much time pass for a primary that waits for its bundle with a new root to be acknowledged."""
+    primary = mesh.primary.cluster
+    past = format_time(datetime.now(UTC) - time)
+    body = {"metadata": {"annotations": {names.ANNOTATION_PUBLISHED_AT: past}}}
+    where = path_of(names.CA_ROOT, name=root)
+    primary.client(scenario.medic(primary)).request("PATCH", where, body)
+
+
+def published(mesh: Mesh, known: set[str]) -> str:
+    """Wait for the first root that is none of ``known`` and is published; return its name."""
+    where = path_of(names.CA_ROOT)
+
+    def found(items: list[JSON]) -> str | None:
+        for item in items:
+            mine = item["spec"]["caConfigurationName"] == mesh.authority
+            state = item.get("status", {}).get("state")
+            if mine and item["metadata"]["name"] not in known and state == "Published":
+                return str(item["metadata"]["name"])
+        return None
+
+    return mesh.primary.cluster.wait_for(found, where, SECONDS)
+
+
+@pytest.mark.parametrize("mesh", ["away"], indirect=True)
+def test_a_cluster_that_was_down_for_two_rotations_catches_up_with_both(mesh: Mesh) -> None:
+    primary, member = mesh.primary.cluster, mesh.member
+    wait_converged(mesh, member)
+    first = rotation.active(primary, mesh.authority)
+    issued = scenario.issue(member.cluster, mesh.namespace, "before", mesh.authority)
+    member.site.operator.stop()
+    try:
+        known = {first}
+        for trigger in ("one", "two"):
+            before = rotation.active(primary, mesh.authority)
+            rotation.begin(primary, mesh.authority, rotation={"trigger": trigger})
+            new = published(mesh, known)
+            known.add(new)
+            silent_for(mesh, new, ACKNOWLEDGEMENT)
+            rotation.follow(primary, mesh.authority, before, timeout=SECONDS)
+            held = primary.request("GET", scenario.path(mesh.authority))
+            assert member.name in scenario.ready(held, "Degraded").get("message", ""), held
+        # Its leaves of before are good everywhere, since the root that they need is held for it.
+        bundle = scenario.bundle(primary, mesh.namespace, mesh.bundle)
+        assert workload.openssl_verify(issued["status"]["certificateChain"], bundle) == ""
+    finally:
+        member.site.operator.start()
+        member.site.operator.wait_ready()
+    assert wait_follows(mesh) != first
+    wait_converged(mesh, member)
+    scenario.issue(member.cluster, mesh.namespace, "after", mesh.authority)
+    assert len(crossing.trusts(member.cluster, mesh)) == 3
+    assert crossing.trusts(member.cluster, mesh) == crossing.trusts(primary, mesh)
+
+
+@pytest.mark.parametrize("mesh", ["promoted"], indirect=True)
+def test_a_secondary_is_promoted_when_its_primary_is_lost(mesh: Mesh) -> None:
+    """As the runbook says, with a shorter time of publication."""
+    member = mesh.member
+    old = rotation.active(member.cluster, mesh.authority)
+    issued = scenario.issue(member.cluster, mesh.namespace, "before", mesh.authority)
+    member.link.cut()
+    wish = {"trigger": "promoted", "forceWithoutCrossSigning": "promoted", "minimumPublishTime": "3s"}
+    spec = {"federation": None, "rotation": wish}
+    member.cluster.request("PATCH", scenario.path(mesh.authority), {"spec": spec})
+    new = rotation.wait_active(member.cluster, mesh.authority, old, SECONDS)
+    made = member.cluster.request("GET", path_of(names.CA_ROOT, name=new))
+    assert made["spec"]["source"] == "Generated"
+    scenario.issue(member.cluster, mesh.namespace, "after", mesh.authority)
+    bundle = scenario.bundle(member.cluster, mesh.namespace, mesh.bundle)
+    assert workload.openssl_verify(issued["status"]["certificateChain"], bundle) == ""
+    status = member.cluster.request("GET", scenario.path(mesh.authority))
+    assert not scenario.ready(status, "Reachable"), "it follows nobody any more"
+    manifest = invite(
+        member.cluster,
+        f"next-{mesh.authority}",
+        "--configuration",
+        mesh.authority,
+        "--server",
+        "https://west",
+    )
+    assert status["status"]["trustDomain"] in manifest
