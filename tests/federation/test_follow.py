@@ -27,3 +27,13 @@ async def test_120_the_primary_rotates_and_the_secondary_follows() -> None:
         await found.secondary.until(
             lambda: found.secondary.condition("RotationInProgress")[1] == "Completed", 120
         )
+
+
+async def test_roots_of_the_primary_are_found_without_their_labels() -> None:
+    async with joined() as (found, _):
+        before = found.active(found.secondary)
+        for root in found.primary.server.all(names.CA_ROOT):
+            name = root["metadata"]["name"]
+            found.primary.server.merge(names.CA_ROOT, name, "", {"metadata": {"labels": None}})
+        trigger(found.primary, "one")
+        await found.secondary.until(lambda: found.active(found.secondary) not in {"", before}, 120)

@@ -193,10 +193,11 @@ class _Talk:
             clock = self._clock
             return Reflector(gateway, resource, namespace, handler=take, heard=heard, clock=clock, **more)
 
-        by_name, by_label = f"metadata.name={wanted}", f"{names.LABEL_CONFIGURATION}={wanted}"
+        by_name = f"metadata.name={wanted}"
         return {
             "configuration": reflect("configuration", names.CA_CONFIGURATION, field_selector=by_name),
-            "roots": reflect("roots", names.CA_ROOT, label_selector=by_label),
+            # All of them: their labels are not the operator's to guard, and restores may drop them.
+            "roots": reflect("roots", names.CA_ROOT),
             "requests": reflect("requests", names.INTERMEDIATE, self._wish.join.namespace),
         }
 
