@@ -234,7 +234,7 @@ class ConfigurationReconciler:
             return ImportedPair("", "", f"Secret {secret!r}: {error.message}")
         facts = chain.facts(certificate)
         uri = facts.uris[0] if facts.uris else ""
-        return ImportedPair(facts.fingerprint, uri, "", facts.public_key_sha256)
+        return ImportedPair(facts.fingerprint, uri, "", facts.public_key_sha256, facts.subject_key_id)
 
     def _publication(self, name: str) -> Publication:
         board = self._authorities.board(name)

@@ -174,7 +174,7 @@ def _problem(snapshot: CASnapshot, established: TrustDomain | None) -> Problem |
 
 
 def _same_key(snapshot: CASnapshot) -> Problem | None:
-    """Refuse a root that has the key of another one: neither could sign the other."""
+    """Refuse a root with the key of another one, or with its key identifier: neither could sign the other."""
     imported = snapshot.imported
     if imported is None or not imported.public_key:
         return None
@@ -185,6 +185,13 @@ def _same_key(snapshot: CASnapshot) -> Problem | None:
                 Reason.INVALID_CONFIGURATION,
                 f"the imported root has the same key as root {root.meta.name!r} under another certificate;"
                 " import a root with a key of its own",
+            )
+        same_id = imported.key_id and facts.subject_key_id == imported.key_id
+        if same_id and facts.fingerprint != imported.fingerprint:
+            return Problem(
+                Reason.INVALID_CONFIGURATION,
+                f"the imported root has the subjectKeyIdentifier of root {root.meta.name!r} and another key:"
+                " nobody could tell who signed what; import a root with an identifier of its own",
             )
     return None
 

@@ -120,6 +120,7 @@ class ImportedPair:
     uri: str
     problem: str
     public_key: str = ""
+    key_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -462,6 +462,9 @@ def test_imported_root_with_the_key_of_another_is_refused() -> None:
     assert authority_of(plan).root == world.active.facts.fingerprint
     world.imported = replace(world.imported, public_key="0" * 64)
     assert world.condition("Ready")[1] != "InvalidConfiguration"
+    world.imported = replace(world.imported, key_id=world.active.facts.subject_key_id)
+    assert world.condition("Ready")[1] == "InvalidConfiguration"
+    assert "subjectKeyIdentifier" in world.condition("Ready")[2]
 
 
 def test_071_longer_life_for_new_roots_does_not_make_the_present_one_old() -> None:
