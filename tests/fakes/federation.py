@@ -57,6 +57,8 @@ class Line:
     broken: asyncio.Event = field(default_factory=asyncio.Event)
     revoked: set[str] = field(default_factory=set)
     """Users whose tokens count no more."""
+    garbage: bool = False
+    """Whether something answers that is no API server."""
 
     def __post_init__(self) -> None:
         self.whole.set()
@@ -68,24 +70,24 @@ class Line:
         self.broken.clear()
 
     def connect(self, join: Join, token: FixedToken) -> LineTransport:
-        return LineTransport(self, self.servers[join.server], token)
+        return LineTransport(self, join.server, token)
 
 
 class LineTransport:
     """A connection over a line, as whoever the token names."""
 
-    def __init__(self, line: Line, server: ApiServer, token: FixedToken) -> None:
+    def __init__(self, line: Line, address: str, token: FixedToken) -> None:
         self._line = line
-        self._server = server
+        self._address = address
         self._token = token
 
     def _inner(self) -> FakeTransport | None:
-        claims = claims_of(self._token.current())
+        claims, server = claims_of(self._token.current()), self._line.servers[self._address]
         user = str(claims.get("sub", ""))
-        expired = claims.get("exp", 0) <= self._server.clock.now().timestamp()
+        expired = claims.get("exp", 0) <= server.clock.now().timestamp()
         if not user or expired or user in self._line.revoked:
             return None
-        return FakeTransport(self._server, user, latency=self._line.latency)
+        return FakeTransport(server, user, latency=self._line.latency)
 
     async def request(
         self,
@@ -101,6 +103,8 @@ class LineTransport:
         if self._line.broken.is_set():
             await asyncio.sleep(self._line.latency)
             raise TransientError(f"{method} {path}: the API server cannot be reached", reason="Unreachable")
+        if self._line.garbage:
+            return Response(200, {}, b'{"items": [{"metadata": 3}, 7], "metadata": {"resourceVersion": "1"}}')
         inner = self._inner()
         if inner is None:
             return Response(401, {}, json.dumps(UNAUTHORIZED).encode())
@@ -127,8 +131,11 @@ class LineTransport:
         timeout: float,  # noqa: ASYNC109  as the protocol has it
     ) -> AsyncIterator[Stream]:
         inner = self._inner()
-        if self._line.broken.is_set() or inner is None:
+        if self._line.broken.is_set():
             raise TransientError(f"GET {path}: the API server cannot be reached", reason="Unreachable")
+        if inner is None:
+            yield Stream(401, {}, _lines_of(json.dumps(UNAUTHORIZED).encode()))
+            return
         async with inner.stream(path, params=params, accept=accept, timeout=timeout) as found:
             yield Stream(found.status, found.headers, self._lines(found.lines, path))
 
@@ -152,6 +159,11 @@ class LineTransport:
         return
 
 
+async def _lines_of(*lines: bytes) -> AsyncIterator[bytes]:
+    for line in lines:
+        yield line
+
+
 @dataclass
 class Federation:
     """A primary and a secondary; the primary's operator runs only while a test runs it."""
@@ -164,6 +176,8 @@ class Federation:
     by_hand: bool = False
     """Whether a test answers requests in place of the primary's operator."""
     ttl: timedelta = 90 * pki.DAY
+    longest: str = ""
+    """``maxIntermediateTTL`` of its registration."""
 
     def __post_init__(self) -> None:
         self.line = Line({self.server: self.primary.server})
@@ -193,7 +207,8 @@ class Federation:
             names.SERVICE_ACCOUNT.plural: {"create"},
         }
         plural = info.resource.plural
-        if plural in self.forbidden or info.verb not in allowed.get(plural, set()):
+        taken = {plural, f"{plural}/{info.verb}"} & self.forbidden
+        if taken or info.verb not in allowed.get(plural, set()):
             return f"User {info.user!r} cannot {info.verb} resource {plural!r}"
         return None
 
@@ -213,7 +228,8 @@ class Federation:
                     "clusterName": self.cluster,
                     "namespace": self.namespace,
                     "requester": {"username": self.user},
-                },
+                }
+                | ({"maxIntermediateTTL": self.longest} if self.longest else {}),
             },
         )
 
@@ -328,9 +344,12 @@ async def _nothing(*_: object) -> tuple[Outcome, None]:
 
 
 @asynccontextmanager
-async def federated(*, by_hand: bool = False, **spec: Any) -> AsyncIterator[Federation]:
-    """Run a primary whose CA is Ready, and give a secondary that was invited and has not joined."""
-    found = Federation(by_hand=by_hand)
+async def federated(*, by_hand: bool = False, ttl: str = "", **spec: Any) -> AsyncIterator[Federation]:
+    """Run a primary whose CA is Ready, and give a secondary that was invited and has not joined.
+
+    ``ttl`` is the longest life of its signers.
+    """
+    found = Federation(by_hand=by_hand, longest=ttl)
     for cluster in (found.primary, found.secondary):
         cluster.policy()
     found.primary.configure(**(SHORT | spec))
@@ -341,9 +360,9 @@ async def federated(*, by_hand: bool = False, **spec: Any) -> AsyncIterator[Fede
 
 
 @asynccontextmanager
-async def joined(**spec: Any) -> AsyncIterator[tuple[Federation, Witness]]:
-    """Run both; the secondary has issued an Automatic, a managed and a Manual leaf."""
-    async with federated() as found:
+async def joined(*, ttl: str = "", **spec: Any) -> AsyncIterator[tuple[Federation, Witness]]:
+    """Run both; the secondary has issued an Automatic and a managed leaf, and has reported."""
+    async with federated(ttl=ttl) as found:
         found.join(**spec)
         witness = Witness(found.secondary.server)
         async with found.secondary.operator():
@@ -353,6 +372,7 @@ async def joined(**spec: Any) -> AsyncIterator[tuple[Federation, Witness]]:
             await found.secondary.until(
                 lambda: all(found.secondary.ready(name)[0] == "Issued" for name in ("csr", "managed"))
             )
+            await found.secondary.until(found.reported)
             await asyncio.sleep(5)
             found.secondary.written()
             yield found, witness

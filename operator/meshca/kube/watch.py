@@ -54,7 +54,8 @@ class Reflector:
     set after the first, ``last_activity`` is the ``monotonic`` second of the last sign of life,
     ``last_error`` the text of the failure that lasts, or empty. With ``may_be_refused`` a 403 counts as
     an empty list and a sign of life: nobody waits for it, it is tried again and again. ``heard``
-    is called with each failure, and with None at each sign of life.
+    is called with each failure, and with None at each sign of life. With ``lists_anew`` no watch goes on
+    from where another one ended, for a server whose versions may go back.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Reflector:
         field_selector: str = "",
         metadata_only: bool = False,
         may_be_refused: bool = False,
+        lists_anew: bool = False,
         listed: Callable[[], None] = _unheard,
         heard: Callable[[MeshCAError | None], None] = _unheard,
         clock: Clock | None = None,
@@ -84,6 +86,7 @@ class Reflector:
         self._handler = handler
         self._metadata_only = metadata_only
         self._may_be_refused = may_be_refused
+        self._lists_anew = lists_anew
         self._listed = listed
         self._heard = heard
         self._clock = clock or SystemClock()
@@ -116,6 +119,8 @@ class Reflector:
                     self._alive()
                     self.synced.set()
                 await self._pause(error)
+            if self._lists_anew:
+                self._version = ""
 
     async def _list(self) -> None:
         seen: dict[tuple[str, str], _Known] = {}

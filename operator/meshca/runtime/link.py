@@ -23,7 +23,7 @@ from meshca.planning.primary import PrimaryView
 from meshca.planning.primaryfacts import read_answer, read_facts
 from meshca.planning.situation import Problem
 from meshca.planning.views import Meta
-from meshca.runtime.reporter import Reporter
+from meshca.runtime.reporter import UNAUTHORIZED, Reporter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +43,8 @@ PATIENCE: Final = 10.0
 """Seconds for which a connection that broke may be tried again before anybody hears of it."""
 TICK: Final = 1.0
 """Seconds between two looks at what time alone changes."""
+IDLE: Final = 15.0
+"""The same while nothing is wrong."""
 
 
 class LinkToken(FixedToken):
@@ -156,6 +158,8 @@ class _Talk:
         self._failing: dict[str, tuple[float, MeshCAError]] = {}
         self._facts: PrimaryFacts | None = None
         self._unsettled: float | None = None
+        self._unread = True
+        self._waits = ""
         self._reporter = Reporter(gateway, wish, clock, self._news.set, self._asked)
         self._watches = self._reflectors(gateway)
 
@@ -175,7 +179,7 @@ class _Talk:
             while True:
                 self._look()
                 try:
-                    async with asyncio.timeout(TICK):
+                    async with asyncio.timeout(TICK if self._failing or self._unsettled else IDLE):
                         await self._news.wait()
                 except TimeoutError:
                     continue
@@ -191,7 +195,17 @@ class _Talk:
                 self._heard(name, error)
 
             clock = self._clock
-            return Reflector(gateway, resource, namespace, handler=take, heard=heard, clock=clock, **more)
+            # A primary may be restored or replaced, and its versions with it.
+            return Reflector(
+                gateway,
+                resource,
+                namespace,
+                handler=take,
+                heard=heard,
+                lists_anew=True,
+                clock=clock,
+                **more,
+            )
 
         by_name = f"metadata.name={wanted}"
         return {
@@ -210,6 +224,8 @@ class _Talk:
             held.pop(key, None)
             if not gone:
                 held[key] = event.object
+        self._unread = True
+        self._reporter.kick()
         self._news.set()
 
     def _heard(self, name: str, error: MeshCAError | None) -> None:
@@ -238,13 +254,17 @@ class _Talk:
             answers=tuple(map(read_answer, answers)),
         )
         self._tell(replace(view, **self._reporter.facts()))
-        self._reporter.kick()
         self._contact(self._age())
 
     def _read(self) -> str:
         """Read the facts anew, and return what is missing; what was read before stays until then."""
-        if not all(watch.synced.is_set() for watch in self._watches.values()):
-            return ""
+        if not all(watch.synced.is_set() for watch in self._watches.values()) or not self._unread:
+            return self._waits
+        self._unread = False
+        self._waits = self._take_facts()
+        return self._waits
+
+    def _take_facts(self) -> str:
         found = read_facts(self._configuration, self._roots.values())
         if isinstance(found, str):
             self._unsettled = self._unsettled or self._clock.monotonic()
@@ -254,6 +274,8 @@ class _Talk:
 
     def _trouble(self, waits: str) -> Problem | None:
         now = self._clock.monotonic()
+        if self._reporter.unauthorized is not None:
+            return _problem(self._reporter.unauthorized)
         failures = sorted(self._failing.values(), key=lambda item: not _refuses(item[1]))
         if failures:
             since, error = failures[0]
@@ -271,7 +293,7 @@ class _Talk:
 
 
 def _refuses(error: MeshCAError) -> bool:
-    return isinstance(error, ForbiddenError | MisconfiguredError) or error.reason == "Unauthorized"
+    return isinstance(error, ForbiddenError | MisconfiguredError) or error.reason == UNAUTHORIZED
 
 
 def _problem(error: Exception) -> Problem:
@@ -280,7 +302,7 @@ def _problem(error: Exception) -> Problem:
         return Problem(
             Reason.PRIMARY_UNREACHABLE, f"the primary's answer makes no sense ({type(error).__name__})"
         )
-    if error.reason == "Unauthorized":
+    if error.reason == UNAUTHORIZED:
         told = "the primary does not accept the token of the join Secret: it has expired, or was revoked"
         return Problem(Reason.PRIMARY_REFUSES, told)
     if _refuses(error):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from meshca.planning.primary import PrimaryWish
 
 JSON = dict[str, Any]
+UNAUTHORIZED: Final = "Unauthorized"
 LOOK_AGAIN: Final = 60.0
 """Seconds between two looks at the registration."""
 LOOK_SOON: Final = 10.0
@@ -33,6 +34,7 @@ LOOK_SOON: Final = 10.0
 SIGN_OF_LIFE: Final = 300.0
 """Seconds after which a report is repeated although nothing has changed."""
 REPORT_EVERY: Final = 1.0
+SHORTEST_PAUSE: Final = 0.05
 SHORTEST_TOKEN: Final = 600
 RENEW_EVERY: Final = 600.0
 """Seconds between two renewals of the token at least."""
@@ -62,13 +64,16 @@ class Reporter:
         self._refusals: dict[str, str] = {}
         self._due: dict[str, float] = {}
         self._backoffs: dict[str, Backoff] = {}
-        self._reported_at = -math.inf
+        self._failing: set[str] = set()
+        self._written: dict[str, float] = {}
+        self.unauthorized: MeshCAError | None = None
+        """Set while the primary does not accept the token."""
 
     def wish(self, wish: PrimaryWish) -> None:
         """Make the primary look like this from now on."""
         if wish.signer != self._wish.signer:
             # Another request is worth another try at once.
-            self._due.pop("request", None)
+            self._failing.discard("request")
         self._wish = wish
         self.kick()
 
@@ -83,7 +88,9 @@ class Reporter:
     async def run(self) -> None:
         """Write what is missing until cancelled."""
         while True:
-            self._kicked.clear()
+            if self._kicked.is_set():
+                self._kicked.clear()
+                self._look_again()
             await self._try("registration", self._look)
             await self._try("request", self._ask)
             await self._try("report", self._report)
@@ -94,9 +101,15 @@ class Reporter:
             except TimeoutError:
                 continue
 
+    def _look_again(self) -> None:
+        """Look at what the wish is about at once, unless it failed a moment ago."""
+        for what in ("request", "report"):
+            if what not in self._failing:
+                self._due[what] = min(self._due.get(what, 0.0), self._written.get(what, 0.0) + REPORT_EVERY)
+
     def _pause(self) -> float:
         soonest = min(self._due.values(), default=math.inf) - self._clock.monotonic()
-        return min(max(soonest, REPORT_EVERY / 10), REPORT_EVERY)
+        return max(soonest, SHORTEST_PAUSE)
 
     async def _try(self, what: str, act: Callable[[], Awaitable[float]]) -> None:
         """Do one thing when its time has come; it returns the seconds after which it is looked at again."""
@@ -104,20 +117,29 @@ class Reporter:
         if now < self._due.get(what, -math.inf):
             return
         backoff = self._backoffs.setdefault(what, Backoff(initial=1.0, cap=60.0))
-        before = self.facts()
+        before = (self.facts(), self.unauthorized)
+        self._failing.add(what)
         try:
             pause = await act()
             backoff.reset()
+            self._failing.discard(what)
             self._refusals.pop(what, None)
         except (ForbiddenError, RefusedError) as error:
             self._refusals[what] = f"the primary refuses this cluster's {what}: {error.message}"
             pause = backoff.next()
-        except MeshCAError:
-            # Whether the primary answers is told by the watches.
+        except MeshCAError as error:
             pause = backoff.next()
+            if error.reason == UNAUTHORIZED:
+                # A watch that was opened before goes on for minutes although its token counts no more.
+                self.unauthorized = error
+                self._due["registration"] = now + pause
+        else:
+            if what == "registration":
+                self.unauthorized = None
         self._due[what] = self._clock.monotonic() + pause
-        if self.facts() != before:
+        if (self.facts(), self.unauthorized) != before:
             self._news()
+            self.kick()
 
     async def _look(self) -> float:
         try:
@@ -139,7 +161,7 @@ class Reporter:
     async def _ask(self) -> float:
         signer, join = self._wish.signer, self._wish.join
         if signer is None or self._asked(signer.name) is not False:
-            return 0.0
+            return math.inf
         body = {
             "metadata": {"name": signer.name, "namespace": join.namespace},
             "spec": {
@@ -153,21 +175,22 @@ class Reporter:
             await self._gateway.create(names.INTERMEDIATE, body)
         except AlreadyExistsError:
             # The watch is a moment behind.
-            return REPORT_EVERY
-        return REPORT_EVERY
+            return LOOK_SOON
+        self._written["request"] = self._clock.monotonic()
+        return LOOK_SOON
 
     async def _report(self) -> float:
         report = self._wish.report
         if report is None or self._facts.get("registered") is not True or self._facts.get("rival"):
-            return 0.0
-        now = self._clock.monotonic()
-        if report == self._facts.get("reported") and now - self._reported_at < SIGN_OF_LIFE:
-            return 0.0
+            return math.inf
+        now, last = self._clock.monotonic(), self._written.get("report", -math.inf)
+        if report == self._facts.get("reported") and now - last < SIGN_OF_LIFE:
+            return last + SIGN_OF_LIFE - now
         body = report_body(report, self._wish.reporter, format_time(self._clock.now()))
         written = await self._gateway.patch(
             names.FEDERATED_CLUSTER, self._wish.cluster, "", {"status": body}, subresource="status"
         )
-        self._reported_at = now
+        self._written["report"] = now
         self._learn(written)
         return REPORT_EVERY
 
@@ -177,10 +200,10 @@ class Reporter:
         life = _life(join.issued, join.expires)
         fresh = self._facts.get("token")
         if life is None or (isinstance(fresh, FreshToken) and fresh.replaces == join.token_digest):
-            return LOOK_SOON
+            return LOOK_AGAIN
         issued, whole = life
         if self._clock.now() < issued + whole / 2:
-            return LOOK_SOON
+            return LOOK_AGAIN
         seconds = max(int(whole.total_seconds()), SHORTEST_TOKEN)
         found = await self._gateway.token(join.account, join.namespace, seconds=seconds)
         self._facts["token"] = FreshToken(str(found["token"]), join.token_digest)

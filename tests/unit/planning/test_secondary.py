@@ -879,3 +879,54 @@ def test_signer_of_a_clock_that_was_wrong_is_replaced_once_it_is_right() -> None
     [signer] = world.signer_secrets
     assert signer.facts is not None
     assert signer.facts.not_before <= world.now
+
+
+def test_i10_the_first_root_is_used_only_while_the_primary_answers() -> None:
+    world = Secondary()
+    world.look()
+    world.settle()
+    world.sign()
+    world.look()
+    while "AdoptSigner" not in world.done:
+        world.step()
+    world.look(AWAY)
+    world.settle()
+    assert "CommitActive" not in world.done
+    world.follow()
+    assert reason(world, "Ready") == ("True", "Initialised")
+
+
+def test_an_answer_of_a_primary_that_is_in_doubt_is_not_taken() -> None:
+    world = following()
+    signer = world.signer_secrets
+    world.pass_time(60 * pki.DAY)
+    world.look()
+    world.settle()
+    world.sign()
+    world.look(facts=replace(world.facts(), trust_domain="other.org"))
+    world.settle()
+    assert (world.signer_secrets, len(world.requested)) == (signer, 1)
+    assert reason(world, "Degraded") == ("True", "PrimaryMismatch")
+
+
+def test_a_certificate_that_is_no_cross_certificate_is_not_served() -> None:
+    world = following()
+    first = world.root(world.active_name)
+    rotate(world)
+    facts = world.facts()
+    lie = tuple(replace(item, cross=(*item.cross, first.certificate)) for item in facts.roots)
+    world.look(facts=replace(facts, roots=lie))
+    world.settle()
+    world.sign()
+    world.look(facts=replace(facts, roots=lie))
+    world.settle()
+    plan = world.plan()
+    assert isinstance(plan.authority, Authority)
+    assert len(certificates.load_all(plan.authority.chain)) == 2
+
+
+def test_a_recorded_life_that_is_none_counts_as_absent() -> None:
+    world = following()
+    world.view = None
+    world.status = world.status | {"federation": world.status["federation"] | {"intermediateTTL": "soon"}}
+    assert "intermediateTTL" not in world.plan().status["federation"]
