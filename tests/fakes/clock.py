@@ -24,6 +24,11 @@ class LoopClock:
         except RuntimeError:
             return 0.0
 
+    @property
+    def offset(self) -> float:
+        """Return by how many seconds ``now`` was set forward in all."""
+        return self._step.total_seconds()
+
     def step(self, seconds: float) -> None:
         """Set the wall clock forward (or back), as an administrator or NTP would."""
         self._step += timedelta(seconds=seconds)

@@ -19,7 +19,7 @@ from meshca.api.admission import AdmissionParameters
 from meshca.engine.admissions import AdmissionReconciler
 from meshca.engine.authorities import Authorities
 from meshca.engine.configurations import ConfigurationReconciler
-from meshca.engine.intake import LEAF, Intake, configuration_key
+from meshca.engine.intake import ADMISSION_KEY, LEAF, Intake, configuration_key
 from meshca.engine.intermediates import IntermediateReconciler
 from meshca.engine.leaves import LeafReconciler
 from meshca.engine.lookout import Lookout
@@ -337,6 +337,8 @@ class _Engine:
         """Look every ten minutes at what no watch may have told of."""
         while True:
             await asyncio.sleep(SAFETY_NET)
+            # Its record is not watched, and without one the next leader would count anew.
+            self.queue.add(ADMISSION_KEY, Urgency.CONTROL)
             for name in tuple(self.store.configurations):
                 self.queue.add(configuration_key(name), Urgency.CONTROL)
             self.intake.federation.look_at_all()

@@ -171,9 +171,12 @@ class ApiServer:
         try:
             if why := self.authorize(info):
                 raise status.forbidden(info.resource, info.name, why)
+            self.store.actor = info.user
             answer = self._dispatch(request, info, kind)
         except status.ApiError as error:
             answer = self._refusal(error)
+        finally:
+            self.store.actor = ""
         if info.is_write:
             self.audit.append(AuditEntry(info, answer.status))
         return answer

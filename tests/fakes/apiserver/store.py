@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,13 +20,14 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed write; ``before`` is None for an ADDED object."""
+    """One committed write; ``before`` is None for an ADDED object, ``actor`` the user of the request, if any."""
 
     version: int
     type: str
     resource: Resource
     item: JSON
     before: JSON | None
+    actor: str = ""
 
 
 class Feed:
@@ -58,9 +60,11 @@ class Store:
         self.compacted = self.version
         self.objects: dict[Resource, dict[Key, JSON]] = {}
         self.owners: dict[str, Owners] = {}
-        self.history: deque[Change] = deque()
+        self.history: dict[Resource, list[Change]] = {}
         self.feeds: dict[Resource, list[Feed]] = {}
         self.listeners: list[Callable[[Change], None]] = []
+        self.actor = ""
+        """The user whose request is being carried out; "" for what the test itself or a controller does."""
 
     def get(self, resource: Resource, key: Key) -> JSON | None:
         return self.objects.get(resource, {}).get(key)
@@ -81,8 +85,8 @@ class Store:
             self.owners.pop(metadata["uid"], None)
         else:
             kept[key] = item
-        change = Change(self.version, type_, resource, item, before)
-        self.history.append(change)
+        change = Change(self.version, type_, resource, item, before, self.actor)
+        self.history.setdefault(resource, []).append(change)
         for feed in self.feeds.get(resource, ()):
             feed.put(change)
         for listener in self.listeners:
@@ -90,7 +94,8 @@ class Store:
         return item
 
     def since(self, resource: Resource, version: int) -> list[Change]:
-        return [change for change in self.history if change.resource == resource and change.version > version]
+        found = self.history.get(resource, [])
+        return found[bisect_right(found, version, key=lambda change: change.version) :]
 
     def compact(self) -> None:
         """Forget all history: older watches and page tokens get 410 from now on."""

@@ -1,0 +1,219 @@
+"""The product broken on purpose, in at least one way for each invariant: the simulation must notice each.
+
+Every entry replaces something in the product by what somebody might have written by mistake. ``invariant``
+is what the judge has to name, ``seeds`` are histories that are known to show it.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+from unittest import mock
+
+from meshca.engine import authorities, configurations, intake, leaves, leafstatus, lookout, managed
+from meshca.pki import certificates, issuance, keys
+from meshca.planning import authority, naming, pruning, rotation, signers
+from meshca.planning import leaf as planned
+from meshca.planning.ca import Evidence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+JSON = dict[str, Any]
+Patch = tuple[object, str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Breakage:
+    """One way to break the code."""
+
+    name: str
+    invariant: str
+    patches: Callable[[], list[Patch]]
+    seeds: tuple[int, ...] = (1, 2, 3)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        with ExitStack() as stack:
+            for target, name, new in self.patches():
+                stack.enter_context(mock.patch.object(target, name, new))
+            yield
+
+
+def _forgets_the_active_root() -> list[Patch]:
+    """Statuses of a configuration are written without what was there before."""
+    real = configurations.ConfigurationReconciler._write_status
+
+    async def write(self: Any, body: JSON, plan: Any) -> None:
+        status = {key: value for key, value in plan.status.items() if key != "activeRoot"}
+        await real(self, body, replace(plan, status=status))
+
+    return [(configurations.ConfigurationReconciler, "_write_status", write)]
+
+
+def _any_number_of_roots() -> list[Patch]:
+    return [(rotation, "MOST_LIVE", 30)]
+
+
+def _leaves_without_cross_certificates() -> list[Patch]:
+    """A leaf is served with its signer only."""
+    real = authorities.Authorities.set
+
+    def set_(self: Any, configuration: str, found: Any) -> bool:
+        if isinstance(found, authority.Authority):
+            found = replace(found, chain=certificates.to_pem(found.signer))
+        return real(self, configuration, found)
+
+    return [(authorities.Authorities, "set", set_)]
+
+
+def _gate_is_always_open() -> list[Patch]:
+    """A new root signs before anybody was told of it, and nobody vouches for it."""
+    return [
+        (rotation, "gate", lambda _: rotation.Gate(is_open=True)),
+        *_leaves_without_cross_certificates(),
+    ]
+
+
+def _prunes_by_what_the_watch_told() -> list[Patch]:
+    """A root is thrown away at once, and nobody lists who needs it."""
+
+    async def nobody(_self: Any, _configuration: str, root: Any) -> Evidence:
+        return Evidence(root.facts.fingerprint, (), 0)
+
+    return [
+        (lookout.Lookout, "evidence", nobody),
+        (pruning, "prunable_after", lambda found, _: found.snapshot.now),
+        (pruning, "_watched", lambda *_: None),
+    ]
+
+
+def _leaves_outlive_their_signer() -> list[Patch]:
+    """Lifetimes of leaves are not cut to the signer's, and the lint believes it."""
+    real, issuer_of = issuance.leaf_certificate, issuance.issuer_of
+
+    def generous(certificate: Any) -> Any:
+        found = issuer_of(certificate)
+        return replace(found, not_after=found.not_after + timedelta(days=365))
+
+    def leaf_certificate(*args: Any, **more: Any) -> Any:
+        with mock.patch.object(issuance, "issuer_of", generous):
+            return real(*args, **(more | {"ttl": timedelta(hours=48)}))
+
+    return [(issuance, "leaf_certificate", leaf_certificate)]
+
+
+def _signer_in_use_is_removed() -> list[Patch]:
+    """Every signer counts as replaced."""
+    return [(signers, "replaced", lambda found: found.snapshot.signer_secrets)]
+
+
+def _key_in_the_status() -> list[Patch]:
+    """A message shows too much."""
+    real = leafstatus.issued_status
+
+    def issued_status(*args: Any) -> JSON:
+        status = real(*args)
+        key = keys.generate(keys.KeySpec.of("ECDSA", 256))
+        status["conditions"][0]["message"] = keys.to_pem(key).decode()
+        return status
+
+    return [(leaves, "issued_status", issued_status)]
+
+
+def _writes_what_is_there_already() -> list[Patch]:
+    """A status is written whether or not it differs."""
+
+    async def write(self: Any, body: JSON, plan: Any) -> None:
+        meta = configurations.Meta.of(body)
+        await self._cluster.replace_status(
+            configurations.names.CA_CONFIGURATION,
+            {
+                "metadata": {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version},
+                "status": plan.status,
+            },
+        )
+
+    return [(configurations.ConfigurationReconciler, "_write_status", write)]
+
+
+def _says_pending_before_it_issues() -> list[Patch]:
+    """A request is first told that it waits, then that it is issued."""
+    real = leaves.LeafReconciler._put_status
+
+    async def put(self: Any, view: Any, status: JSON, facts: Any) -> Any:
+        waits = status | {"state": "Pending"}
+        view = await real(self, view, waits, facts)
+        return await real(self, view, status, facts)
+
+    return [(leaves.LeafReconciler, "_put_status", put)]
+
+
+def _nobody_wakes_the_leaves() -> list[Patch]:
+    """A change of the authority is not passed on."""
+    return [(intake.Intake, "authority_changed", lambda *_: None)]
+
+
+def _conflicts_are_final() -> list[Patch]:
+    """What met a conflict is not looked at again."""
+
+    async def run(self: Any, item: Any) -> None:
+        try:
+            await self._dispatch(item)
+        except Exception:  # noqa: BLE001, S110  the mistake that this is about
+            pass
+        self._queue.done(item.key)
+
+    from meshca.engine.workers import Workers
+
+    return [(Workers, "_run", run)]
+
+
+def _names_come_from_another_namespace() -> list[Patch]:
+    real = naming.grant
+
+    def grant(found: Any, *, namespace: str, account: str, wish: Any) -> Any:
+        return real(found, namespace="bank" if account == "db" else namespace, account=account, wish=wish)
+
+    return [(planned, "grant", grant)]
+
+
+def _takes_secrets_of_others() -> list[Patch]:
+    """Whose a Secret is, is not looked at."""
+
+    def owner(_body: JSON) -> Any:
+        return _Anybody()
+
+    return [(managed, "owner_uid", owner)]
+
+
+class _Anybody:
+    def __eq__(self, _: object) -> bool:
+        return True
+
+    def __ne__(self, _: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+
+
+BREAKAGES = (
+    Breakage("forgets the active root", "I1", _forgets_the_active_root),
+    Breakage("any number of roots", "I1", _any_number_of_roots),
+    Breakage("leaves without cross-certificates", "I2", _leaves_without_cross_certificates),
+    Breakage("gate is always open", "I2", _gate_is_always_open),
+    Breakage("prunes by what the watch told", "I3", _prunes_by_what_the_watch_told),
+    Breakage("leaves outlive their signer", "I4", _leaves_outlive_their_signer),
+    Breakage("signer in use is removed", "I5", _signer_in_use_is_removed),
+    Breakage("key in the status", "I5", _key_in_the_status),
+    Breakage("writes what is there already", "I6", _writes_what_is_there_already),
+    Breakage("says Pending before it issues", "I7", _says_pending_before_it_issues),
+    Breakage("nobody wakes the leaves", "I8", _nobody_wakes_the_leaves),
+    Breakage("conflicts are final", "I8", _conflicts_are_final),
+    Breakage("names come from another namespace", "I9", _names_come_from_another_namespace),
+    Breakage("takes Secrets of others", "I9", _takes_secrets_of_others),
+)

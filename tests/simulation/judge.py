@@ -1,0 +1,390 @@
+"""Holds the invariants of one cluster against every change of its API server, and nothing but that.
+
+Decides from objects as they are stored and from who wrote them; never from an operator's memory. A finding
+begins with the invariant's number. What people do against the rules is no finding: only the operator's own
+writes are judged, and what follows from them.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from cryptography.x509 import DNSName, SubjectAlternativeName
+
+from meshca.api import names
+from meshca.errors import InvalidError
+from meshca.pki import certificates, chain
+from tests.fakes.engine import NAMESPACE, OPERATOR
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from tests.fakes.apiserver.server import ApiServer
+    from tests.fakes.apiserver.store import Change
+
+JSON = dict[str, Any]
+PEER_LAG = timedelta(seconds=90)
+"""How long after a bundle was replaced some peer may still hold it."""
+HOLDER_LAG = timedelta(seconds=90)
+"""How long after a leaf was replaced its holder may still present it."""
+MOST_LIVE_ROOTS = 3
+_SECRET_TEXTS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN PRIV")[:18].decode())
+
+
+@dataclass(slots=True)
+class Held:
+    """One version of a bundle in one place and until when (world time) it was the present one."""
+
+    place: tuple[str, str]
+    roots: tuple[x509.Certificate, ...]
+    text: str
+    until: datetime | None = None
+
+
+@dataclass(slots=True)
+class Served:
+    """One issued chain and until when (world time) its request showed it."""
+
+    place: tuple[str, str]
+    chain: tuple[x509.Certificate, ...]
+    text: str
+    until: datetime | None = None
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        return self.chain[0]
+
+    def needs(self, root: x509.Certificate) -> bool:
+        """Tell whether its signer was issued under a root."""
+        mine = certificates.authority_key_id_of(self.chain[1])
+        return mine == certificates.subject_key_id_of(root)
+
+
+@dataclass
+class Judge:
+    """What was found wrong, and what is known of the cluster as seen from outside."""
+
+    server: ApiServer
+    now: Any
+    """Returns the world's time, which no step of a clock moves."""
+    configuration: str = "default"
+    bundle_name: str = "meshca-trust-bundle"
+    found: list[str] = field(default_factory=list)
+    bundles: list[Held] = field(default_factory=list)
+    leaves: list[Served] = field(default_factory=list)
+    expected_names: Any = None
+    """Returns the SPIFFE IDs and DNS names that a request may have."""
+    forced: set[str] = field(default_factory=set)
+    """Roots (by name) that somebody pruned by force, whoever needed them."""
+    excused: set[str] = field(default_factory=set)
+    """Namespaces whose bundles are out of the operator's reach."""
+    writes: Counter[str] = field(default_factory=Counter)
+    issues: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+
+    def __post_init__(self) -> None:
+        self._sound: dict[tuple[str, str], datetime] = {}
+        self._active = ""
+        self.server.store.listeners.append(self._heard)
+
+    # --- what happened ---------------------------------------------------------------------------
+
+    def _heard(self, change: Change) -> None:
+        ours = change.actor == OPERATOR
+        if ours and change.resource != names.LEASE:
+            self.writes[change.resource.kind] += 1
+        if change.resource != names.SECRET and ours:
+            self._no_key_in(change.item)
+        if change.resource == names.CA_CONFIGURATION:
+            self._configuration(change, ours=ours)
+        elif change.resource == names.CA_ROOT:
+            self._root(change, ours=ours)
+        elif change.resource in {names.CONFIG_MAP, names.CLUSTER_TRUST_BUNDLE}:
+            self._bundle(change, ours=ours)
+        elif change.resource == names.LEAF:
+            self._leaf(change, ours=ours)
+        elif change.resource == names.SECRET:
+            self._secret(change, ours=ours)
+
+    def _say(self, text: str) -> None:
+        if text not in self.found:
+            self.found.append(text)
+
+    def _configuration(self, change: Change, *, ours: bool) -> None:
+        before = ((change.before or {}).get("status") or {}).get("activeRoot", "")
+        after = (change.item.get("status") or {}).get("activeRoot", "")
+        if change.type == "DELETED" or not ours:
+            return
+        if before and not after:
+            self._say(f"I1: the operator took activeRoot {before!r} away")
+        if after and after != before:
+            self._activated(after)
+
+    def _activated(self, name: str) -> None:
+        root = self.server.find(names.CA_ROOT, name)
+        if root is None or _state(root) == "Pruned":
+            self._say(f"I1: active root {name!r} is gone or pruned")
+            return
+        notes = root["metadata"].get("annotations") or {}
+        if names.ANNOTATION_ACTIVATED_AT not in notes:
+            self._say(f"I1: active root {name!r} is not marked as active")
+        self._active = name
+
+    def _root(self, change: Change, *, ours: bool) -> None:
+        if not ours:
+            return
+        live = [item for item in self.server.store.items(names.CA_ROOT) if _state(item) != "Pruned"]
+        if len(live) > MOST_LIVE_ROOTS:
+            self._say(f"I1: {len(live)} live roots")
+        name = change.item["metadata"]["name"]
+        if change.type == "ADDED":
+            self._nested(certificates.load_one(change.item["spec"]["certificate"]), f"CARoot {name!r}")
+        if _state(change.item) == "Pruned" and _state(change.before or {}) != "Pruned":
+            self._pruned(name, change.item)
+
+    def _pruned(self, name: str, root: JSON) -> None:
+        active = self._status().get("activeRoot")
+        if name == active:
+            self._say(f"I1: the active root {name!r} was pruned")
+        if names.ANNOTATION_PRUNE_NOW in (root["metadata"].get("annotations") or {}):
+            self.forced.add(name)
+            return
+        certificate = certificates.load_one(root["spec"]["certificate"])
+        for served in self._live():
+            if served.needs(certificate):
+                self._say(f"I3: root {name!r} was pruned while {served.place} needs it")
+
+    def _bundle(self, change: Change, *, ours: bool) -> None:
+        place = (change.item["metadata"].get("namespace", ""), change.item["metadata"]["name"])
+        if not self._is_bundle(place):
+            return
+        before = next((held for held in self.bundles if held.place == place and held.until is None), None)
+        if before is not None:
+            before.until = self.now()
+        if change.type == "DELETED":
+            if ours:
+                self._say(f"I3: the operator deleted bundle {place}")
+            return
+        if not ours:
+            return
+        text = _bundle_text(change.item)
+        held = Held(place, tuple(certificates.load_all(text)), text)
+        self.bundles.append(held)
+        if before is not None:
+            self._nothing_needed_left(before, held)
+        for served in self._live():
+            self._verify(served, held)
+
+    def _is_bundle(self, place: tuple[str, str]) -> bool:
+        if place[0]:
+            return place[1] == self.bundle_name
+        return place[1] == names.cluster_trust_bundle(self.configuration)
+
+    def _nothing_needed_left(self, before: Held, after: Held) -> None:
+        for root in before.roots:
+            if root in after.roots or self._was_forced(root):
+                continue
+            for served in self._live():
+                if served.needs(root):
+                    self._say(f"I3: a root that {served.place} needs left bundle {after.place}")
+
+    def _was_forced(self, root: x509.Certificate) -> bool:
+        return names.ca_root(self.configuration, certificates.fingerprint(root)) in self.forced
+
+    def _leaf(self, change: Change, *, ours: bool) -> None:
+        meta = change.item["metadata"]
+        place = (meta["namespace"], meta["name"])
+        text = (change.item.get("status") or {}).get("certificateChain", "")
+        if change.type == "DELETED":
+            self.leaves = [served for served in self.leaves if served.place != place]
+            return
+        before = next((item for item in self.leaves if item.place == place and item.until is None), None)
+        if before is not None and before.text == text:
+            return
+        if not ours:
+            return
+        if not text:
+            if before is not None and before.leaf.not_valid_after_utc > self.now():
+                self._say(f"I2: the operator took the chain of {place} away")
+            return
+        if before is not None:
+            before.until = self.now()
+        served = Served(place, tuple(certificates.load_all(text)), text)
+        self.issues[place] += 1
+        self.leaves.append(served)
+        self._forget()
+        self._nested(served.leaf, f"leaf {place}", served.chain[1])
+        self._named(change.item, served)
+        for held in self._present_bundles():
+            self._verify(served, held)
+
+    def _named(self, item: JSON, served: Served) -> None:
+        """I9: a certificate has the names that the policy gives to its request, and its key."""
+        if self.expected_names is None:
+            return
+        uris, dns = self.expected_names(item)
+        found = certificates.uris_of(served.leaf)
+        if len(found) != 1 or found[0] not in uris:
+            self._say(f"I9: {served.place} got {found}, may have {sorted(uris)}")
+        if not _dns_names(served.leaf) <= dns:
+            self._say(f"I9: {served.place} got {_dns_names(served.leaf)}, may have {sorted(dns)}")
+
+    def _secret(self, change: Change, *, ours: bool) -> None:
+        if not ours:
+            return
+        meta = change.item["metadata"]
+        place = (meta.get("namespace", ""), meta["name"])
+        if place[0] == NAMESPACE:
+            self._ca_secret(change)
+            return
+        if change.type == "DELETED":
+            self._say(f"I5: the operator deleted Secret {place}")
+            return
+        owners = [owner.get("uid") for owner in meta.get("ownerReferences") or ()]
+        before = change.before or {}
+        was = [o.get("uid") for o in (before.get("metadata") or {}).get("ownerReferences") or ()]
+        if before and was != owners:
+            self._say(f"I9: Secret {place} of somebody else was written to")
+        self._pair_fits(change.item, place)
+
+    def _ca_secret(self, change: Change) -> None:
+        meta = change.item["metadata"]
+        role, name = (meta.get("labels") or {}).get(names.LABEL_KEY_ROLE, ""), meta["name"]
+        if not role:
+            return
+        if change.type == "DELETED":
+            self._key_not_needed(change.item, role)
+            return
+        self._pair_fits(change.item, (NAMESPACE, name))
+        if change.before is not None and change.before["data"].get("tls.key") != change.item["data"]["tls.key"]:
+            self._say(f"I5: the key in Secret {name!r} was replaced")
+        for certificate in certificates.load_all(_entry(change.item, "tls.crt")):
+            self._nested(certificate, f"Secret {name!r}")
+        if crosses := _entry(change.item, "cross.crt"):
+            for certificate in certificates.load_all(crosses):
+                self._nested(certificate, f"cross-certificate in {name!r}")
+
+    def _key_not_needed(self, secret: JSON, role: str) -> None:
+        name = secret["metadata"]["name"]
+        try:
+            certificate = certificates.load_all(_entry(secret, "tls.crt"))[0]
+        except InvalidError:
+            return  # somebody spoiled it
+        if role == names.KEY_ROLE_ROOT:
+            for item in self.server.store.items(names.CA_ROOT):
+                if item["spec"]["keySecretName"] == name and _state(item) != "Pruned":
+                    same = certificates.load_one(item["spec"]["certificate"]) == certificate
+                    if same and not self._deleting_keys():
+                        self._say(f"I5: the key of root {item['metadata']['name']!r} was deleted")
+            return
+        active = self.server.find(names.CA_ROOT, self._status().get("activeRoot", "")) or {}
+        used = ((active.get("status") or {}).get("signer") or {}).get("secretName")
+        if used == name and not self._deleting_keys() and self._pair_ok(secret):
+            self._say(f"I5: the signer in use, {name!r}, was deleted")
+
+    def _deleting_keys(self) -> bool:
+        found = self.server.find(names.CA_CONFIGURATION, self.configuration)
+        notes = ((found or {}).get("metadata") or {}).get("annotations") or {}
+        return found is None or names.ANNOTATION_DELETE_KEYS in notes
+
+    # --- what must hold --------------------------------------------------------------------------
+
+    def _no_key_in(self, item: JSON) -> None:
+        text = json.dumps(item)
+        if any(word in text for word in _SECRET_TEXTS):
+            self._say(f"I5: key material in {item.get('kind')} {item['metadata']['name']!r}")
+
+    def _pair_ok(self, secret: JSON) -> bool:
+        from meshca.pki import keys
+
+        try:
+            key = keys.load_private(_entry(secret, "tls.key").encode())
+            return keys.matches(key, certificates.load_all(_entry(secret, "tls.crt"))[0])
+        except InvalidError:
+            return False
+
+    def _pair_fits(self, secret: JSON, place: tuple[str, str]) -> None:
+        if not self._pair_ok(secret):
+            self._say(f"I5: key and certificate in Secret {place} do not fit")
+
+    def _nested(self, made: x509.Certificate, what: str, issuer: x509.Certificate | None = None) -> None:
+        """I4: no certificate outlives its issuer."""
+        if issuer is None:
+            wanted = certificates.authority_key_id_of(made)
+            roots = [
+                certificates.load_one(item["spec"]["certificate"])
+                for item in self.server.store.items(names.CA_ROOT)
+            ]
+            issuer = next((r for r in roots if certificates.subject_key_id_of(r) == wanted), None)
+        if issuer is not None and made.not_valid_after_utc > issuer.not_valid_after_utc:
+            self._say(f"I4: {what} outlives its issuer")
+
+    def _verify(self, served: Served, held: Held) -> None:
+        if held.place[0] in self.excused:
+            return
+        pair, now = (served.text, held.text), self.now()
+        if self._sound.get(pair, now - timedelta(1)) > now:
+            return
+        if any(served.needs(root) and self._was_forced(root) for root in self._ever()):
+            return
+        try:
+            path = chain.verify(served.leaf, served.chain[1:], held.roots, at=now)
+        except InvalidError as error:
+            self._say(f"I2: {served.place} under bundle {held.place}: {error.message}")
+            return
+        self._sound[pair] = min(item.not_valid_after_utc for item in path)
+
+    def _ever(self) -> tuple[x509.Certificate, ...]:
+        return tuple({root: None for held in self.bundles for root in held.roots}) if self.forced else ()
+
+    def everything(self) -> None:
+        """Check what time alone may have broken."""
+        for served in self._live():
+            for held in self._present_bundles():
+                self._verify(served, held)
+
+    # --- what is known ---------------------------------------------------------------------------
+
+    def _status(self) -> JSON:
+        found = self.server.find(names.CA_CONFIGURATION, self.configuration)
+        return dict((found or {}).get("status") or {})
+
+    def _live(self) -> list[Served]:
+        self._forget()
+        return self.leaves
+
+    def _present_bundles(self) -> list[Held]:
+        present = {item["metadata"]["name"] for item in self.server.store.items(names.NAMESPACE)}
+        return [held for held in self.bundles if not held.place[0] or held.place[0] in present]
+
+    def _forget(self) -> None:
+        """Drop what nobody can hold any more."""
+        now = self.now()
+        self.bundles = [b for b in self.bundles if b.until is None or b.until > now - PEER_LAG]
+        self.leaves = [
+            item
+            for item in self.leaves
+            if item.leaf.not_valid_after_utc > now and (item.until is None or item.until > now - HOLDER_LAG)
+        ]
+
+
+def _dns_names(leaf: x509.Certificate) -> set[str]:
+    found = certificates.extension(leaf, SubjectAlternativeName)
+    return set(found.value.get_values_for_type(DNSName)) if found is not None else set()
+
+
+def _state(root: JSON) -> str:
+    return str((root.get("status") or {}).get("state", ""))
+
+
+def _entry(secret: JSON, name: str) -> str:
+    return base64.b64decode((secret.get("data") or {}).get(name, "")).decode(errors="replace")
+
+
+def _bundle_text(item: JSON) -> str:
+    data = item.get("data") or {}
+    return str(data.get(names.BUNDLE_KEY) or (item.get("spec") or {}).get("trustBundle", ""))
