@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 REQ    := .ci/requirements.txt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
-.PHONY: venv lint type unit test e2e bench crds demo demo-federation chart image clean requirements
+.PHONY: venv lint type unit simulation soak replay test e2e bench crds demo demo-federation chart image clean requirements
 .DEFAULT_GOAL := help
 help: ; @grep -oE '^[a-z-]+:' Makefile | sort -u | tr '\n' ' '; echo
 
@@ -19,7 +19,10 @@ $(VENV)/.stamp: $(REQ) pyproject.toml
 
 lint: venv ; $(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports --no-logo
 type: venv ; $(BIN)/mypy -p meshca -p e2e && $(BIN)/mypy tests
-unit: venv ; $(BIN)/pytest tests -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS) && $(BIN)/coverage report --include='*/pki/*,*/planning/*' --fail-under=100
+unit: venv ; $(BIN)/pytest tests --ignore=tests/simulation -n 2 --cov --cov-report=term:skip-covered --cov-fail-under=95 $(ARGS) && $(BIN)/coverage report --include='*/pki/*,*/planning/*' --fail-under=100
+simulation: venv ; $(BIN)/pytest tests/simulation -n 2 $(ARGS)
+soak: venv ; $(BIN)/python -m tests.simulation --soak $(or $(SEEDS),1000)
+replay: venv ; $(BIN)/python -m tests.simulation $(SEEDS)
 test: venv ; $(BIN)/python -m e2e.suite
 e2e: venv ; $(BIN)/pytest $(or $(PART),e2e) $(ARGS)
 bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)

@@ -23,6 +23,7 @@ SECTIONS = (
     ("lint", ("lint",)),
     ("types", ("type",)),
     ("unit", ("unit",)),
+    ("simulation", ("simulation",)),
     ("control plane", ("e2e", "ARGS=--ignore=e2e/node")),
     ("node", ("e2e", "PART=e2e/node")),
 )

@@ -125,3 +125,11 @@ async def test_policy_that_cannot_be_read_keeps_the_last_verdict_and_is_read_aga
         await cluster.until(lambda: fault.hits == 5)
         weaken(cluster)
         await cluster.until(lambda: cluster.condition("Degraded")[0] == "True", 10)
+
+
+@with_cluster
+async def test_record_of_the_policy_that_somebody_deleted_is_written_again(cluster: Cluster) -> None:
+    cluster.server.delete(names.CONFIG_MAP, names.ADMISSION_CONFIG_MAP, NAMESPACE)
+    await cluster.until(
+        lambda: cluster.server.find(names.CONFIG_MAP, names.ADMISSION_CONFIG_MAP, NAMESPACE), 700
+    )

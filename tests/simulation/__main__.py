@@ -1,21 +1,51 @@
-"""``python -m tests.simulation``: replay histories by number, or run many."""
+"""``python -m tests.simulation``: replay histories by number, or live through many fresh ones."""
 
 from __future__ import annotations
 
+import argparse
+import os
 import sys
+from concurrent.futures import ProcessPoolExecutor, as_completed
 
-from tests.simulation import history
+from tests.simulation import history, seeds
 
 
 def main() -> int:
-    failed = 0
-    for text in sys.argv[1:]:
-        report = history.run(int(text))
-        print(report)  # noqa: T201
-        if report.found:
-            failed += 1
-            print("\n".join(report.story))  # noqa: T201
+    """Return 1 if anything was found."""
+    parser = argparse.ArgumentParser(prog="tests.simulation", description=__doc__)
+    parser.add_argument("seeds", nargs="*", type=int, help="histories to replay, told event by event")
+    parser.add_argument("--soak", type=int, default=0, metavar="N", help="live through N fresh histories")
+    parser.add_argument("--first", type=int, default=None, help="the first of them (default: by chance)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    chosen = parser.parse_args()
+    failed = [seed for seed in chosen.seeds if not _replay(seed)]
+    if chosen.soak:
+        first = seeds.first_fresh() if chosen.first is None else chosen.first
+        failed += _soak(range(first, first + chosen.soak), chosen.jobs)
     return int(bool(failed))
+
+
+def _replay(seed: int) -> bool:
+    report = history.run(seed)
+    _print(*report.story, report)
+    return not report.found
+
+
+def _soak(numbers: range, jobs: int) -> list[int]:
+    _print(f"{len(numbers)} histories from seed {numbers[0]}, {jobs} at once")
+    failed = []
+    with ProcessPoolExecutor(jobs) as pool:
+        for done in as_completed([pool.submit(history.run, seed) for seed in numbers]):
+            report = done.result()
+            _print(report)
+            if report.found:
+                failed.append(report.seed)
+    _print(f"{len(failed)} of {len(numbers)} found something: {failed}")
+    return failed
+
+
+def _print(*lines: object) -> None:
+    print(*lines, sep="\n", flush=True)  # noqa: T201  this is for a person
 
 
 if __name__ == "__main__":

@@ -12,17 +12,23 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
-from meshca.engine import authorities, configurations, intake, leaves, leafstatus, lookout, managed
+from meshca.api import names
+from meshca.engine import authorities, configurations, leafstatus, leaves, lookout, managed
 from meshca.pki import certificates, issuance, keys
+from meshca.pki import issuer as issuers
 from meshca.planning import authority, naming, pruning, rotation, signers
 from meshca.planning import leaf as planned
 from meshca.planning.ca import Evidence
+from meshca.planning.views import Meta
+from tests.simulation.world import Scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 JSON = dict[str, Any]
 Patch = tuple[object, str, object]
+USUAL = Scope(events=40, prune=False)
+CALM = Scope(events=3, prune=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,7 @@ class Breakage:
     invariant: str
     patches: Callable[[], list[Patch]]
     seeds: tuple[int, ...] = (1, 2, 3)
+    scope: Scope = USUAL
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -92,7 +99,7 @@ def _prunes_by_what_the_watch_told() -> list[Patch]:
 
 def _leaves_outlive_their_signer() -> list[Patch]:
     """Lifetimes of leaves are not cut to the signer's, and the lint believes it."""
-    real, issuer_of = issuance.leaf_certificate, issuance.issuer_of
+    real, issuer_of = issuance.leaf_certificate, issuers.issuer_of
 
     def generous(certificate: Any) -> Any:
         found = issuer_of(certificate)
@@ -127,9 +134,9 @@ def _writes_what_is_there_already() -> list[Patch]:
     """A status is written whether or not it differs."""
 
     async def write(self: Any, body: JSON, plan: Any) -> None:
-        meta = configurations.Meta.of(body)
+        meta = Meta.of(body)
         await self._cluster.replace_status(
-            configurations.names.CA_CONFIGURATION,
+            names.CA_CONFIGURATION,
             {
                 "metadata": {"name": meta.name, "uid": meta.uid, "resourceVersion": meta.resource_version},
                 "status": plan.status,
@@ -151,24 +158,19 @@ def _says_pending_before_it_issues() -> list[Patch]:
     return [(leaves.LeafReconciler, "_put_status", put)]
 
 
-def _nobody_wakes_the_leaves() -> list[Patch]:
-    """A change of the authority is not passed on."""
-    return [(intake.Intake, "authority_changed", lambda *_: None)]
+def _renewals_are_forgotten() -> list[Patch]:
+    """Nobody is reminded of a leaf when its renewal is due."""
+
+    def schedule(self: Any, view: Any, plan: Any) -> None:
+        if plan.move:
+            self._intake.queue_move(view)
+
+    return [(leaves.LeafReconciler, "_schedule", schedule)]
 
 
-def _conflicts_are_final() -> list[Patch]:
-    """What met a conflict is not looked at again."""
-
-    async def run(self: Any, item: Any) -> None:
-        try:
-            await self._dispatch(item)
-        except Exception:  # noqa: BLE001, S110  the mistake that this is about
-            pass
-        self._queue.done(item.key)
-
-    from meshca.engine.workers import Workers
-
-    return [(Workers, "_run", run)]
+def _any_root_will_do() -> list[Patch]:
+    """Every root is taken for the one that was asked for."""
+    return [(rotation, "meets", lambda *_: True)]
 
 
 def _names_come_from_another_namespace() -> list[Patch]:
@@ -199,8 +201,6 @@ class _Anybody:
     __hash__ = None  # type: ignore[assignment]
 
 
-
-
 BREAKAGES = (
     Breakage("forgets the active root", "I1", _forgets_the_active_root),
     Breakage("any number of roots", "I1", _any_number_of_roots),
@@ -210,10 +210,10 @@ BREAKAGES = (
     Breakage("leaves outlive their signer", "I4", _leaves_outlive_their_signer),
     Breakage("signer in use is removed", "I5", _signer_in_use_is_removed),
     Breakage("key in the status", "I5", _key_in_the_status),
-    Breakage("writes what is there already", "I6", _writes_what_is_there_already),
-    Breakage("says Pending before it issues", "I7", _says_pending_before_it_issues),
-    Breakage("nobody wakes the leaves", "I8", _nobody_wakes_the_leaves),
-    Breakage("conflicts are final", "I8", _conflicts_are_final),
+    Breakage("writes what is there already", "I6", _writes_what_is_there_already, scope=CALM),
+    Breakage("says Pending before it issues", "I7", _says_pending_before_it_issues, scope=CALM),
+    Breakage("renewals are forgotten", "I8", _renewals_are_forgotten, scope=Scope()),
+    Breakage("any root will do", "I8", _any_root_will_do),
     Breakage("names come from another namespace", "I9", _names_come_from_another_namespace),
     Breakage("takes Secrets of others", "I9", _takes_secrets_of_others),
 )

@@ -20,6 +20,7 @@ from tests.fakes.apiserver.status import ApiError, forbidden
 from tests.fakes.engine import NAMESPACE, OPERATOR
 from tests.simulation import network
 from tests.simulation.cluster import ACCOUNTS, BUNDLE, CONFIGURATION, NAMESPACES
+from tests.simulation.judge import TRUST_DOMAIN
 
 if TYPE_CHECKING:
     import random
@@ -32,7 +33,7 @@ JSON = dict[str, Any]
 MOST_SKEW = 300
 MOST_LEAVES = 12
 FIRST = {
-    "trustDomain": "example.org",
+    "trustDomain": TRUST_DOMAIN,
     "leaf": {"ttl": "1h"},
     "intermediate": {"ttl": "6h"},
     "root": {"ttl": "20000h"},
@@ -378,7 +379,9 @@ class Chaos:
         return str(self.server.cut_watches(half_line=self.rng.random() < 0.5))
 
     def do_silence(self) -> str:
-        resource = self.rng.choice((names.LEAF, names.SECRET, names.CONFIG_MAP, names.CA_ROOT, names.CA_CONFIGURATION))
+        resource = self.rng.choice(
+            (names.LEAF, names.SECRET, names.CONFIG_MAP, names.CA_ROOT, names.CA_CONFIGURATION)
+        )
         return f"{resource.kind} {self.server.silence_watches(resource)}"
 
     def do_compact(self) -> None:

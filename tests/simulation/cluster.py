@@ -70,9 +70,7 @@ class SimCluster:
             policy = admission.validating_policy(admission.REQUESTER, PARAMETERS)
             self.server.create(names.VALIDATING_POLICY, policy)
         if self.server.find(names.VALIDATING_BINDING, admission.REQUESTER) is None:
-            self.server.create(
-                names.VALIDATING_BINDING, admission.validating_binding(admission.REQUESTER)
-            )
+            self.server.create(names.VALIDATING_BINDING, admission.validating_binding(admission.REQUESTER))
 
     def configure(self, spec: JSON) -> None:
         body = {"metadata": {"name": CONFIGURATION}, "spec": spec}

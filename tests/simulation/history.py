@@ -87,6 +87,4 @@ def run(seed: int, scope: Scope | None = None, clusters: int = 1) -> Report:
             gc.enable()
     gc.collect()
     found = [*world.found, *dict.fromkeys(defects.found)]
-    return Report(
-        seed, found, world.trace, world.story, steps, seconds, time.monotonic() - begun, world.ends
-    )
+    return Report(seed, found, world.trace, world.story, steps, seconds, time.monotonic() - begun, world.ends)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from cryptography import x509
 from cryptography.x509 import DNSName, SubjectAlternativeName
 
 from meshca.api import names
@@ -22,8 +23,6 @@ from meshca.pki import certificates, chain
 from tests.fakes.engine import NAMESPACE, OPERATOR
 
 if TYPE_CHECKING:
-    from cryptography import x509
-
     from tests.fakes.apiserver.server import ApiServer
     from tests.fakes.apiserver.store import Change
 
@@ -33,6 +32,7 @@ PEER_LAG = timedelta(seconds=90)
 HOLDER_LAG = timedelta(seconds=90)
 """How long after a leaf was replaced its holder may still present it."""
 MOST_LIVE_ROOTS = 3
+TRUST_DOMAIN = "example.org"
 _SECRET_TEXTS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN PRIV")[:18].decode())
 
 
@@ -77,8 +77,6 @@ class Judge:
     found: list[str] = field(default_factory=list)
     bundles: list[Held] = field(default_factory=list)
     leaves: list[Served] = field(default_factory=list)
-    expected_names: Any = None
-    """Returns the SPIFFE IDs and DNS names that a request may have."""
     forced: set[str] = field(default_factory=set)
     """Roots (by name) that somebody pruned by force, whoever needed them."""
     excused: set[str] = field(default_factory=set)
@@ -223,15 +221,16 @@ class Judge:
             self._verify(served, held)
 
     def _named(self, item: JSON, served: Served) -> None:
-        """I9: a certificate has the names that the policy gives to its request, and its key."""
-        if self.expected_names is None:
-            return
-        uris, dns = self.expected_names(item)
-        found = certificates.uris_of(served.leaf)
-        if len(found) != 1 or found[0] not in uris:
-            self._say(f"I9: {served.place} got {found}, may have {sorted(uris)}")
-        if not _dns_names(served.leaf) <= dns:
-            self._say(f"I9: {served.place} got {_dns_names(served.leaf)}, may have {sorted(dns)}")
+        """I9: a certificate has the name that the policy gives to its request, and its key."""
+        meta, spec = item["metadata"], item["spec"]
+        wanted = f"spiffe://{TRUST_DOMAIN}/ns/{meta['namespace']}/sa/{spec['serviceAccountName']}"
+        found = (*certificates.uris_of(served.leaf), *sorted(_dns_names(served.leaf)))
+        if found != (wanted,):
+            self._say(f"I9: {served.place} got {found}, may have {wanted}")
+        if "request" in spec:
+            asked = x509.load_pem_x509_csr(spec["request"].encode())
+            if asked.public_key() != served.leaf.public_key():
+                self._say(f"I9: {served.place} got a certificate for another key")
 
     def _secret(self, change: Change, *, ours: bool) -> None:
         if not ours:
@@ -260,7 +259,10 @@ class Judge:
             self._key_not_needed(change.item, role)
             return
         self._pair_fits(change.item, (NAMESPACE, name))
-        if change.before is not None and change.before["data"].get("tls.key") != change.item["data"]["tls.key"]:
+        if (
+            change.before is not None
+            and change.before["data"].get("tls.key") != change.item["data"]["tls.key"]
+        ):
             self._say(f"I5: the key in Secret {name!r} was replaced")
         for certificate in certificates.load_all(_entry(change.item, "tls.crt")):
             self._nested(certificate, f"Secret {name!r}")

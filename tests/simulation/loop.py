@@ -11,12 +11,13 @@ import asyncio
 import heapq
 import itertools
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Sequence
 
+Ts = TypeVarTuple("Ts")
 MOST_CALLBACKS_AT_ONCE = 200_000
 """Callbacks without any time passing after which a history is a busy loop."""
 
@@ -93,20 +94,19 @@ class SimLoop(asyncio.BaseEventLoop):
         return _Future(loop=self)
 
     def call_at(
-        self, when: float, callback: Callable[..., Any], *args: Any, context: Any = None
+        self, when: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Any = None
     ) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(when, callback, args, self, context)
-        handle._scheduled = True
         heapq.heappush(self._timers, (when, next(self._order), handle))
         return handle
 
     def call_later(
-        self, delay: float, callback: Callable[..., Any], *args: Any, context: Any = None
+        self, delay: float, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Any = None
     ) -> asyncio.TimerHandle:
         return self.call_at(self._moment + delay, callback, *args, context=context)
 
     def call_soon_threadsafe(
-        self, callback: Callable[..., Any], *args: Any, context: Any = None
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Any = None
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
@@ -161,7 +161,6 @@ class SimLoop(asyncio.BaseEventLoop):
         self._moment = max(self._moment, timers[0][0])
         while timers and timers[0][0] <= self._moment:
             handle = heapq.heappop(timers)[2]
-            handle._scheduled = False
             if not handle._cancelled:
                 ready.append(handle)
 

@@ -22,7 +22,7 @@ from tests.fakes.apiserver.wire import Answer, Request
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import AsyncIterator, Callable, Mapping
+    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 
     from tests.fakes.apiserver.server import ApiServer
 
@@ -121,7 +121,7 @@ class SimTransport:
     async def aclose(self) -> None:
         return
 
-    async def _lines(self, lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    async def _lines(self, lines: AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
         network = self._network
         async for line in lines:
             if network.happens(network.weather.late_events):
@@ -168,13 +168,15 @@ class SimTransport:
             return _Refused(0)
         if network.happens(weather.errors):
             return self._error(request)
-        lost, lies = network.happens(weather.lost), network.happens(weather.errors)
+        return await self._perform(request, lost=network.happens(weather.lost))
+
+    async def _perform(self, request: Request, *, lost: bool) -> Answer | None:
+        network = self._network
+        lies = network.happens(network.weather.errors)
         try:
             answer = await self._server.handle(request)
-        except UnreachableError:
-            return _Refused(0)
-        except AnswerLostError:
-            return _Broken(0)
+        except (UnreachableError, AnswerLostError) as error:
+            return _Refused(0) if isinstance(error, UnreachableError) else _Broken(0)
         network.told(self._process, request, answer.status)
         if lost and answer.lines is None:
             return _Broken(0) if network.happens(0.5) else None

@@ -129,6 +129,17 @@ def _owed_secret(cluster: SimCluster, leaf: JSON, name: str) -> Iterator[str]:
         yield f"Secret {name!r} holds a pair that does not fit"
 
 
+def overdue(cluster: SimCluster) -> list[str]:
+    """Return which leaves that are renewed by the operator have expired."""
+    now = cluster.true.now()
+    return [
+        f"leaf {leaf['metadata']['name']} expired"
+        for leaf in cluster.server.all(names.LEAF)
+        if leaf["spec"].get("renewal") == "Automatic" or "secretName" in leaf["spec"]
+        if (end := (leaf.get("status") or {}).get("notAfter")) and parse_time(end) < now
+    ]
+
+
 def left_over(cluster: SimCluster) -> str:
     """Say what should be gone by now: roots that nobody needs, and keys that belong to nothing."""
     roots = cluster.server.all(names.CA_ROOT)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -32,9 +33,11 @@ PATIENCE = 4 * 3600.0
 """Seconds in which everything must have come right: roots that are queued wait for others' prunes."""
 PRUNED_WITHIN = 5 * 3600.0
 QUIET = 120.0
+OVERDUE = 1800.0
+"""Seconds of peace after which no leaf that is renewed by itself may have expired any more."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Scope:
     """How long a history is: events, and how far the time after them is looked at."""
 
@@ -56,6 +59,7 @@ class World:
     def __post_init__(self) -> None:
         self.rng = random.Random(f"world {self.seed}")
         self.true = LoopClock()
+        self._peace = math.inf
         self._trace = hashlib.blake2b(digest_size=12)
         self.all = [
             SimCluster(f"c{number}", random.Random(f"cluster {number} {self.seed}"), self.true, self.note)
@@ -101,6 +105,7 @@ class World:
                 return
         for chaos in self.chaos:
             chaos.peace()
+        self._peace = self.true.monotonic()
         for cluster in self.all:
             await self._comes_right(cluster)
         for cluster in self.all:
@@ -125,6 +130,8 @@ class World:
             await asyncio.sleep(pause)
             pause = min(pause * 1.3, 60.0)
             said = str(what())
+            if self.true.monotonic() > self._peace + OVERDUE:
+                self.found += [f"I8: in peace, {text}" for c in self.all for text in settled.overdue(c)]
         return said
 
     async def _comes_right(self, cluster: SimCluster) -> None:
@@ -198,7 +205,10 @@ class World:
                     if _asks_again(cluster, leaf):
                         meta = leaf["metadata"]
                         cluster.server.delete(names.LEAF, meta["name"], meta["namespace"])
-                        again = {"metadata": {k: meta[k] for k in ("name", "namespace")}, "spec": leaf["spec"]}
+                        again = {
+                            "metadata": {k: meta[k] for k in ("name", "namespace")},
+                            "spec": leaf["spec"],
+                        }
                         cluster.server.create(names.LEAF, again)
 
 

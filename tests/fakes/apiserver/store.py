@@ -20,7 +20,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One committed write; ``before`` is None for an ADDED object, ``actor`` the user of the request, if any."""
+    """One committed write; ``before`` is None for an ADDED object, ``actor`` the request's user."""
 
     version: int
     type: str
