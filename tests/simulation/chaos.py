@@ -14,7 +14,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from meshca.api import admission, names
-from meshca.pki import keys
+from meshca.pki import certificates, keys
+from meshca.planning.secrets import encode
 from tests.fakes import pki
 from tests.fakes.apiserver.status import ApiError, forbidden
 from tests.fakes.engine import NAMESPACE, OPERATOR
@@ -32,12 +33,14 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 MOST_SKEW = 300
 MOST_LEAVES = 12
-FIRST = {
-    "trustDomain": TRUST_DOMAIN,
-    "leaf": {"ttl": "1h"},
-    "intermediate": {"ttl": "6h"},
-    "root": {"ttl": "20000h"},
-}
+IMPORTED = "mine"
+BEGINNINGS: tuple[JSON, ...] = (
+    {"root": {"ttl": "20000h"}},
+    {"root": {"ttl": "20000h"}, "trustBundle": {"clusterTrustBundle": False}},
+    {"root": {"ttl": "20000h"}, "rotation": {"reissuePerSecond": 1}},
+    # Renewed by itself within the time of a history.
+    {"root": {"ttl": "24h", "renewBefore": "21h"}},
+)
 USUAL, RARE = 4, 1
 """How often an event is chosen in relation to others."""
 
@@ -58,6 +61,15 @@ class Chaos:
         self.server.writer.admission.append(self._admit)
         self._events = [name for name in dir(self) if name.startswith("do_")]
         self._weights = [getattr(getattr(self, name), "weight", USUAL) for name in self._events]
+
+    def begin(self) -> None:
+        """Put in force what every history begins with."""
+        spec = {"trustDomain": TRUST_DOMAIN, "leaf": {"ttl": "1h"}, "intermediate": {"ttl": "6h"}}
+        self.cluster.policy()
+        self.cluster.configure(spec | self.rng.choice(BEGINNINGS))
+        for node in self.cluster.nodes:
+            node.network.weather = self.rng.choice((network.FINE, network.FINE, network.ROUGH))
+        self.cluster.up()
 
     def act(self) -> None:
         """Have one thing happen."""
@@ -178,6 +190,63 @@ class Chaos:
         self.wish(rotation={"reissuePerSecond": pace})
         return str(pace)
 
+    def do_force(self) -> str:
+        """Permit the next rotation to go on where no older root can vouch for the new one."""
+        self.triggers += 1
+        text = f"t{self.triggers}"
+        self.wish(rotation={"trigger": text, "forceWithoutCrossSigning": text})
+        return text
+
+    def do_import(self) -> str:
+        """Bring a root along, or another one in its place, or do without again."""
+        if self.rng.random() < 0.3:
+            self.wish(provider=None)
+            return "no more"
+        root = self._imported()
+        found = self.server.find(names.SECRET, IMPORTED, NAMESPACE)
+        if found is None:
+            self.server.create(names.SECRET, root)
+        else:
+            self.server.merge(names.SECRET, IMPORTED, NAMESPACE, {"data": root["data"]})
+        self.wish(provider={"type": "Builtin", "builtin": {"rootSecretName": IMPORTED}})
+        return "another" if found else "one"
+
+    do_import.weight = RARE  # type: ignore[attr-defined]
+
+    def _imported(self) -> JSON:
+        key = keys.generate(pki.spec("Ed25519"))
+        now = self.cluster.true.now().replace(microsecond=0)
+        made = pki.imported_root(key, not_before=now - pki.HOUR, not_after=now + 900 * pki.DAY)
+        data = {"tls.crt": encode(certificates.to_pem(made)), "tls.key": encode(keys.to_pem(key))}
+        metadata = {"name": IMPORTED, "namespace": NAMESPACE}
+        return {"metadata": metadata, "type": "kubernetes.io/tls", "data": data}
+
+    def do_lose_root_key(self) -> str:
+        if not (meta := self._ca_secret(names.KEY_ROLE_ROOT)):
+            return "none"
+        self.server.delete(names.SECRET, meta["name"], NAMESPACE)
+        return str(meta["name"])
+
+    do_lose_root_key.weight = RARE  # type: ignore[attr-defined]
+
+    def do_prune_now(self) -> str:
+        if not (root := self._pick(names.CA_ROOT)):
+            return "none"
+        certificate = certificates.load_one(root["spec"]["certificate"])
+        notes = {names.ANNOTATION_PRUNE_NOW: certificates.fingerprint(certificate)}
+        name = root["metadata"]["name"]
+        self.server.merge(names.CA_ROOT, name, "", {"metadata": {"annotations": notes}})
+        return str(name)
+
+    do_prune_now.weight = RARE  # type: ignore[attr-defined]
+
+    def repair(self) -> None:
+        """Do what the condition tells people to do when a rotation cannot go on by itself."""
+        blocked = self.cluster.condition("RotationInProgress")[1] == "RotationBlocked"
+        lost = self.cluster.condition("Ready")[1] == "RootKeyMissing"
+        if blocked or lost:
+            self.tell(f"repair {self.do_force()}")
+
     def do_delete_root(self) -> str:
         if not (root := self._pick(names.CA_ROOT)):
             return "none"
@@ -220,6 +289,17 @@ class Chaos:
         meta, entry = self.rng.choice(found)["metadata"], self.rng.choice(("tls.crt", "tls.key", "ca.crt"))
         self.server.merge(names.SECRET, meta["name"], meta["namespace"], {"data": {entry: "QQ=="}})
         return f"{meta['namespace']}/{meta['name']} {entry}"
+
+    def do_foreign_secret(self) -> str:
+        """Somebody has a Secret of his own under a name that a request may ask for, or takes it away."""
+        namespace, name = self.rng.choice(NAMESPACES), f"tls-{self.rng.randrange(4)}"
+        found = self.server.find(names.SECRET, name, namespace)
+        if found is None:
+            body = {"metadata": {"name": name, "namespace": namespace}, "data": {"mine": "QQ=="}}
+            self.server.create(names.SECRET, body)
+        elif not found["metadata"].get("ownerReferences"):
+            self.server.delete(names.SECRET, name, namespace)
+        return f"{namespace}/{name}"
 
     def _ca_secret(self, role: str) -> JSON | None:
         found = [
@@ -316,6 +396,13 @@ class Chaos:
 
     do_crash.weight = 3 * USUAL  # type: ignore[attr-defined]
 
+    def do_crash_loop(self) -> str:
+        """Kill each process on a node soon after its start, for a while."""
+        node = self._node()
+        node.lifetime = self.rng.choice((50, 500, 3000))
+        self._later(self.rng.choice((20, 120)), lambda: setattr(node, "lifetime", 0))
+        return f"{node.name} within {node.lifetime} callbacks"
+
     def do_stop(self) -> str:
         node = self._node()
         if node.replica is not None:
@@ -396,6 +483,7 @@ class Chaos:
             node.network.blocked = node.network.deaf = False
             node.network.weather = network.FINE
             node.clock.step(-node.clock.offset)
+            node.lifetime = 0
             if node.replica is not None:
                 node.replica.thaw()
                 node.replica.countdown = None

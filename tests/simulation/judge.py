@@ -204,6 +204,8 @@ class Judge:
         if before is not None and before.text == text:
             return
         if not ours:
+            if before is not None:
+                before.until = self.now()
             return
         if not text:
             if before is not None and before.leaf.not_valid_after_utc > self.now():
@@ -264,16 +266,16 @@ class Judge:
             and change.before["data"].get("tls.key") != change.item["data"]["tls.key"]
         ):
             self._say(f"I5: the key in Secret {name!r} was replaced")
-        for certificate in certificates.load_all(_entry(change.item, "tls.crt")):
+        for certificate in certificates.load_all(entry(change.item, "tls.crt")):
             self._nested(certificate, f"Secret {name!r}")
-        if crosses := _entry(change.item, "cross.crt"):
+        if crosses := entry(change.item, "cross.crt"):
             for certificate in certificates.load_all(crosses):
                 self._nested(certificate, f"cross-certificate in {name!r}")
 
     def _key_not_needed(self, secret: JSON, role: str) -> None:
         name = secret["metadata"]["name"]
         try:
-            certificate = certificates.load_all(_entry(secret, "tls.crt"))[0]
+            certificate = certificates.load_all(entry(secret, "tls.crt"))[0]
         except InvalidError:
             return  # somebody spoiled it
         if role == names.KEY_ROLE_ROOT:
@@ -304,8 +306,8 @@ class Judge:
         from meshca.pki import keys
 
         try:
-            key = keys.load_private(_entry(secret, "tls.key").encode())
-            return keys.matches(key, certificates.load_all(_entry(secret, "tls.crt"))[0])
+            key = keys.load_private(entry(secret, "tls.key").encode())
+            return keys.matches(key, certificates.load_all(entry(secret, "tls.crt"))[0])
         except InvalidError:
             return False
 
@@ -383,7 +385,7 @@ def _state(root: JSON) -> str:
     return str((root.get("status") or {}).get("state", ""))
 
 
-def _entry(secret: JSON, name: str) -> str:
+def entry(secret: JSON, name: str) -> str:
     return base64.b64decode((secret.get("data") or {}).get(name, "")).decode(errors="replace")
 
 

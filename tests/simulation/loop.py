@@ -32,7 +32,7 @@ class Owner(Protocol):
 
 OWNER: ContextVar[Owner | None] = ContextVar("OWNER", default=None)
 """The process that the present code belongs to; None for the world around."""
-_NUMBERS = itertools.count()
+_numbers = itertools.count()
 
 
 class BusyLoopError(AssertionError):
@@ -44,7 +44,7 @@ class _Future(asyncio.Future[Any]):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.number = next(_NUMBERS)
+        self.number = next(_numbers)
 
     def __hash__(self) -> int:
         return self.number
@@ -54,7 +54,7 @@ class _Task(asyncio.Task[Any]):
     """As ``_Future``; asyncio keeps tasks in sets, and a task group cancels them in the order of the set."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self.number = next(_NUMBERS)
+        self.number = next(_numbers)
         self.owner: Owner | None = None
         super().__init__(*args, **options)
 
@@ -74,6 +74,8 @@ class SimLoop(asyncio.BaseEventLoop):
     """Runs ready callbacks in an order of ``rng``: mostly the oldest, with ``disorder`` any other."""
 
     def __init__(self, rng: random.Random, *, disorder: float) -> None:
+        global _numbers  # noqa: PLW0603  from one on in each history, or the order of sets would differ
+        _numbers = itertools.count()
         super().__init__()
         self._rng = rng
         self._disorder = disorder

@@ -102,6 +102,8 @@ class Node:
         self.replica: Replica | None = None
         self.starts = 0
         self.patience = 5.0
+        self.lifetime = 0
+        """Callbacks after which each process is killed at the latest; 0: it is left alone."""
         self._keeper: asyncio.Task[None] | None = None
 
     def up(self) -> None:
@@ -134,6 +136,8 @@ class Node:
         while True:
             self.starts += 1
             self.replica = Replica(self, self.starts)
+            if self.lifetime:
+                self.replica.countdown = self.rng.randrange(self.lifetime)
             self.replica.start()
             await self.replica.ended()
             self.replica = None

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.api.v1alpha1.scalars import parse_time
-from meshca.pki import certificates
+from meshca.pki import certificates, keys
 from meshca.planning.desired import resolve
 from tests.fakes.engine import NAMESPACE
 from tests.simulation.cluster import BUNDLE, CONFIGURATION
+from tests.simulation.judge import entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,9 +34,9 @@ def _owed(cluster: SimCluster) -> Iterator[str]:
         yield f"the CA is not ready: {ready}"
     if turning[0] != "False" or turning[1] not in FINISHED:
         yield f"a rotation is not over: {turning}"
-    for entry in cluster.status.get("conditions") or ():
-        if entry.get("observedGeneration") != body["metadata"]["generation"]:
-            yield f"condition {entry['type']} is of another generation"
+    for told in cluster.status.get("conditions") or ():
+        if told.get("observedGeneration") != body["metadata"]["generation"]:
+            yield f"condition {told['type']} is of another generation"
     yield from _owed_root(cluster)
     yield from _owed_bundles(cluster)
     for leaf in cluster.server.all(names.LEAF):
@@ -54,12 +55,14 @@ def _owed_root(cluster: SimCluster) -> Iterator[str]:
     wish = resolve(CONFIGURATION, spec)
     certificate = certificates.load_one(active["spec"]["certificate"])
     key = certificates.public_key_of(certificate)
-    from meshca.pki import keys
-
     notes = active["metadata"].get("annotations") or {}
-    if keys.spec_of(key) != wish.key:
+    if wish.imported_secret:
+        wanted = cluster.server.find(names.SECRET, wish.imported_secret, NAMESPACE) or {}
+        if certificates.load_one(entry(wanted, "tls.crt")) != certificate:
+            yield "the active root is not the one that was brought along"
+    elif keys.spec_of(key) != wish.key:
         yield f"the active root has a key {keys.spec_of(key)}, wanted {wish.key}"
-    if notes.get(names.ANNOTATION_TRIGGER, "") != wish.trigger:
+    elif notes.get(names.ANNOTATION_TRIGGER, "") != wish.trigger:
         yield f"the active root is of trigger {notes.get(names.ANNOTATION_TRIGGER)!r}, not {wish.trigger!r}"
     states = [_state(root) for root in cluster.server.all(names.CA_ROOT)]
     if states.count("Active") != 1 or _state(active) != "Active":
@@ -111,6 +114,9 @@ def _owed_leaf(cluster: SimCluster, leaf: JSON) -> Iterator[str]:
 
 def _rivals(cluster: SimCluster, leaf: JSON) -> bool:
     meta, wanted = leaf["metadata"], leaf["spec"].get("secretName")
+    secret = cluster.server.find(names.SECRET, wanted, meta["namespace"])
+    if secret is not None and not secret["metadata"].get("ownerReferences"):
+        return True
     return any(
         other["metadata"]["uid"] != meta["uid"] and other["spec"].get("secretName") == wanted
         for other in cluster.server.all(names.LEAF, meta["namespace"])
@@ -118,12 +124,10 @@ def _rivals(cluster: SimCluster, leaf: JSON) -> bool:
 
 
 def _owed_secret(cluster: SimCluster, leaf: JSON, name: str) -> Iterator[str]:
-    from tests.simulation.judge import _entry
-
     secret = cluster.server.find(names.SECRET, name, leaf["metadata"]["namespace"])
     if secret is None:
         yield f"Secret {name!r} of {leaf['metadata']['name']!r} is missing"
-    elif _entry(secret, "tls.crt") != leaf["status"]["certificateChain"]:
+    elif entry(secret, "tls.crt") != leaf["status"]["certificateChain"]:
         yield f"Secret {name!r} holds another certificate than {leaf['metadata']['name']!r}"
     elif not cluster.judge._pair_ok(secret):
         yield f"Secret {name!r} holds a pair that does not fit"

@@ -33,7 +33,7 @@ def test_i8_fresh_history_ends_well(seed: int) -> None:
 
 
 def test_a_seed_is_one_history() -> None:
-    first, again, other = (history.run(seed, SHORT) for seed in (7, 7, 8))
+    first, other, again = (history.run(seed, SHORT) for seed in (7, 8, 7))
     assert first.trace == again.trace
     assert first.story == again.story
     assert first.steps == again.steps

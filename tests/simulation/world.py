@@ -20,7 +20,7 @@ from meshca.engine.workers import SAFETY_NET
 from tests.fakes.clock import LoopClock
 from tests.fakes.engine import OPERATOR
 from tests.simulation import settled
-from tests.simulation.chaos import FIRST, Chaos
+from tests.simulation.chaos import Chaos
 from tests.simulation.cluster import SimCluster
 
 if TYPE_CHECKING:
@@ -93,10 +93,8 @@ class World:
                 task.cancel()
 
     async def _history(self) -> None:
-        for cluster in self.all:
-            cluster.policy()
-            cluster.configure(FIRST)
-            cluster.up()
+        for chaos in self.chaos:
+            chaos.begin()
         await asyncio.sleep(self.rng.choice((0, 20, 120)))
         for _ in range(self.scope.events):
             self.rng.choice(self.chaos).act()
@@ -128,6 +126,8 @@ class World:
         said = str(what())
         while said and self.true.monotonic() < end and not self.judged():
             await asyncio.sleep(pause)
+            for chaos in self.chaos:
+                chaos.repair()
             pause = min(pause * 1.3, 60.0)
             said = str(what())
             if self.true.monotonic() > self._peace + OVERDUE:
