@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 MOST_SKEW = 300
 MOST_LEAVES = 12
+PATIENT_SECONDS = 1800.0
+"""Between two attempts of a person to bring a rotation forward."""
 IMPORTED = "mine"
 BEGINNINGS: tuple[JSON, ...] = (
     {"root": {"ttl": "20000h"}},
@@ -55,6 +57,7 @@ class Chaos:
         self.tell = tell
         self.triggers = 0
         self.made = 0
+        self.repaired = 0.0
         self.csr = _request(pki.spec("ECDSA 256"))
         self.refusing = ""
         self.gap = False
@@ -116,7 +119,7 @@ class Chaos:
         return self._leaf("manual")
 
     def do_managed(self) -> str:
-        return self._leaf("managed", secretName=f"tls-{self.rng.randrange(4)}")
+        return self._leaf("managed", secretName=f"tls-{self.rng.randrange(2)}")
 
     def do_delete_leaf(self) -> str:
         if not (leaf := self._pick(names.LEAF)):
@@ -244,7 +247,9 @@ class Chaos:
         """Do what the condition tells people to do when a rotation cannot go on by itself."""
         blocked = self.cluster.condition("RotationInProgress")[1] == "RotationBlocked"
         lost = self.cluster.condition("Ready")[1] == "RootKeyMissing"
-        if blocked or lost:
+        now = self.cluster.true.monotonic()
+        if (blocked or lost) and now > self.repaired + PATIENT_SECONDS:
+            self.repaired = now
             self.tell(f"repair {self.do_force()}")
 
     def do_delete_root(self) -> str:
@@ -292,7 +297,7 @@ class Chaos:
 
     def do_foreign_secret(self) -> str:
         """Somebody has a Secret of his own under a name that a request may ask for, or takes it away."""
-        namespace, name = self.rng.choice(NAMESPACES), f"tls-{self.rng.randrange(4)}"
+        namespace, name = self.rng.choice(NAMESPACES), f"tls-{self.rng.randrange(2)}"
         found = self.server.find(names.SECRET, name, namespace)
         if found is None:
             body = {"metadata": {"name": name, "namespace": namespace}, "data": {"mine": "QQ=="}}

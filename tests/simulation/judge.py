@@ -333,6 +333,9 @@ class Judge:
         pair, now = (served.text, held.text), self.now()
         if self._sound.get(pair, now - timedelta(1)) > now:
             return
+        # Whoever prunes by force has accepted that those who know only that root are left alone.
+        if self.forced and any(map(self._was_forced, held.roots)):
+            return
         if any(served.needs(root) and self._was_forced(root) for root in self._ever()):
             return
         try:

@@ -10,8 +10,8 @@ import hashlib
 import os
 import secrets
 
-FIXED = 40
-FRESH = 30
+FIXED = 24
+FRESH = 16
 
 
 def fixed() -> range:
