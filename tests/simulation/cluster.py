@@ -65,12 +65,12 @@ class SimCluster:
             self.server.create(names.SERVICE_ACCOUNT, {"metadata": {"name": name, "namespace": namespace}})
 
     def policy(self) -> None:
-        """Put the admission policy in force, whatever is left of it."""
-        if self.server.find(names.VALIDATING_POLICY, admission.REQUESTER) is None:
-            policy = admission.validating_policy(admission.REQUESTER, PARAMETERS)
-            self.server.create(names.VALIDATING_POLICY, policy)
-        if self.server.find(names.VALIDATING_BINDING, admission.REQUESTER) is None:
-            self.server.create(names.VALIDATING_BINDING, admission.validating_binding(admission.REQUESTER))
+        """Put the admission policies in force, whatever is left of them."""
+        for name in (admission.REQUESTER, admission.INTERMEDIATES):
+            if self.server.find(names.VALIDATING_POLICY, name) is None:
+                self.server.create(names.VALIDATING_POLICY, admission.validating_policy(name, PARAMETERS))
+            if self.server.find(names.VALIDATING_BINDING, name) is None:
+                self.server.create(names.VALIDATING_BINDING, admission.validating_binding(name))
 
     def configure(self, spec: JSON) -> None:
         body = {"metadata": {"name": CONFIGURATION}, "spec": spec}

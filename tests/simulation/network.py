@@ -75,12 +75,38 @@ class Network:
 class SimTransport:
     """``meshca.kube.transport.Transport`` of one process; ``dead`` once that was killed."""
 
-    def __init__(self, server: ApiServer, network: Network, user: str, process: str) -> None:
+    def __init__(
+        self,
+        server: ApiServer,
+        network: Network,
+        user: str,
+        process: str,
+        may_write: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._may_write = may_write
         self._server = server
         self._network = network
         self._user = user
         self._process = process
-        self.dead = False
+        self._killed = False
+        self._others: list[SimTransport] = []
+
+    @property
+    def dead(self) -> bool:
+        return self._killed
+
+    def kill(self) -> None:
+        """Let nothing through any more, neither here nor in what was made of this."""
+        self._killed = True
+        for other in self._others:
+            other.kill()
+
+    def fenced(self, may_write: Callable[[], bool]) -> SimTransport:
+        """Return one of the same process that asks, as a session does, before a write leaves."""
+        made = SimTransport(self._server, self._network, self._user, self._process, may_write)
+        made._killed = self._killed
+        self._others.append(made)
+        return made
 
     async def request(
         self,
@@ -96,6 +122,8 @@ class SimTransport:
         request = Request(
             method, path, dict(params or {}), body or b"", content_type, accept, self._user, AGENT
         )
+        if method != "GET" and not self._may_write():
+            raise TransientError(f"{method} {path}: the Lease may be lost", reason="LeaseExpiring")
         answer = await self._exchange(request, timeout)
         return Response(answer.status, _lower(answer.headers), answer.body)
 

@@ -68,13 +68,13 @@ class Replica:
         """End it here and now: nothing that it does from now on reaches anybody."""
         self.countdown = None
         self.thaw()
-        self.transport.dead = True
+        self.transport.kill()
         self.task.cancel()
 
     async def ended(self) -> None:
         """Wait for its end, and end what it left running, as the end of a real process does."""
         await asyncio.wait([self.task])
-        self.transport.dead = True
+        self.transport.kill()
         loop = asyncio.get_running_loop()
         left = [task for task in asyncio.all_tasks(loop) if getattr(task, "owner", None) is self]
         for task in sorted(left, key=hash):
@@ -144,6 +144,25 @@ class Node:
             await asyncio.sleep(self.rng.uniform(0.1, self.patience))
 
 
+class _NoLinks:
+    """In place of the thread that follows primaries: a world of one cluster has none."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        return
+
+    def start(self) -> None:
+        return
+
+    def wish(self, *_: Any) -> None:
+        return
+
+    def stop(self) -> None:
+        return
+
+    async def stopped(self) -> None:
+        return
+
+
 class _Process(process.Process):
     """Leads in the same loop; everything else is the product's."""
 
@@ -191,7 +210,8 @@ def wired() -> Iterator[None]:
     with ExitStack() as stack:
         for name, new in (
             ("in_cluster", lambda *_: None),
-            ("Session", lambda *_: _present().transport),
+            ("Session", lambda *_, may_write: _present().transport.fenced(may_write)),
+            ("LinkThread", _NoLinks),
             ("watches", watches),
         ):
             stack.enter_context(mock.patch.object(leader, name, new))

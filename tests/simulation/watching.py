@@ -39,7 +39,8 @@ class KopfLike:
         takers = (
             (names.CA_CONFIGURATION, intake.configuration),
             (names.CA_ROOT, intake.root),
-            (names.LEAF, intake.leaf),
+            (names.FEDERATED_CLUSTER, intake.federation.cluster),
+            (names.INTERMEDIATE, intake.federation.request),
         )
         return [_Watched(gateway, resource, take, alive, rng) for resource, take in takers]
 
