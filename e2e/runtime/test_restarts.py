@@ -72,7 +72,7 @@ def test_i6_restarts_and_changes_of_the_leader_write_nothing_but_the_lease(
     def probe() -> None:
         probes.append(f"probe-{len(probes)}")
         ask(cluster, room, probes[-1])
-        workload.wait_reason(cluster, room, probes[-1], "Issued", timeout=30)
+        workload.wait_reason(cluster, room, probes[-1], "Issued", timeout=60)
 
     for _ in range(2):
         operator.stop()
@@ -87,8 +87,9 @@ def test_i6_restarts_and_changes_of_the_leader_write_nothing_but_the_lease(
     operator.kill(killed)
     started = time.monotonic()
     probe()
-    # The Lease lasts 15 s from its last renewal; a standby looks every 2 s to 4.4 s, then reads the world.
-    assert time.monotonic() - started < 15 + 4.4 + 5
+    # A standby looks every 2 s to 4.4 s: it sees the last renewal that late, and the end of 15 s since then;
+    # then it reads the world.
+    assert time.monotonic() - started < 4.4 + 15 + 4.4 + 10
     operator.restart(killed)
     operator.wait_ready()
     fleet.pass_time(cluster)
@@ -117,7 +118,7 @@ def test_a_clean_stop_hands_the_lease_over(disturbed: Installation, room: str) -
     said = [line["message"] for line in operator.logs(leader)]
     assert "the Lease is released" in said
     ask(cluster, room, "web")
-    workload.wait_reason(cluster, room, "web", "Issued", timeout=10)
+    workload.wait_reason(cluster, room, "web", "Issued")
 
 
 def test_213_a_leader_that_was_frozen_past_its_lease_ends_and_doubles_nothing(
