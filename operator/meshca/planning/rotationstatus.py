@@ -136,7 +136,8 @@ def _reissuing(found: Situation, told: JSON) -> JSON:
     if end is not None:
         status["deadline"] = format_time(end)
     status["leaves"], status["reissued"] = total, moved
-    status["percent"] = 100 * moved // total if total else 100
+    # What nobody has read yet is not known to have moved.
+    status["percent"] = 100 * moved // total if total else 0 if census.unread else 100
     if again and told.get("reissued") == moved and told.get("estimatedEnd"):
         status["estimatedEnd"] = told["estimatedEnd"]
     elif census.left:

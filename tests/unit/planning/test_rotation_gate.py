@@ -354,6 +354,22 @@ def test_100_leaves_read_again_after_a_start_change_no_figure() -> None:
     assert (world.settle().status, world.done) == (before, [])
 
 
+def test_100_leaves_that_are_not_read_yet_when_their_move_begins_are_none_that_moved() -> None:
+    """A leader that ends right after the activation leaves it to the next one to say how far it is."""
+    world = stopped_at_gate(publication=Publication(3, 2, ("a",), complete=True))
+    world.census = Census(unread=20)
+    world.publication = EVERYWHERE
+    world.settle()
+    assert turning(world)[1] == "Reissue"
+    assert world.status["rotation"]["percent"] == 0
+    world.census = left(world, 20)
+    world.settle()
+    assert world.status["rotation"]["percent"] == 0
+    world.census = Census()
+    world.settle()
+    assert world.status["rotation"]["percent"] == 100
+
+
 def test_224_straggler_is_listed_with_its_reason_and_the_deadline_completes_without_it() -> None:
     world = reissuing(1, reason="Denied: the ServiceAccount is gone")
     assert world.status["rotation"]["stragglers"] == ["shop/leaf-0: Denied: the ServiceAccount is gone"]
