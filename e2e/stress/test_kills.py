@@ -29,7 +29,7 @@ pytestmark = pytest.mark.cluster
 
 JSON = dict[str, Any]
 SECONDS = 60.0
-LEAST, MOST = 6, 24
+LEAST, MOST = 6, 16
 """Leaders that have to be killed for the test to mean anything, and those that are at most."""
 
 
