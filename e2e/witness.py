@@ -53,13 +53,15 @@ class Witness:
 
     def __init__(self, cluster: Cluster) -> None:
         self._cluster = cluster
+        # What else stands in somebody's own cluster is not ours to judge.
+        self._kinds = names.OWN_RESOURCES if cluster.flavour == "kubeconfig" else KINDS
         self._notes = cluster.directory / "witness"
         self._keys: set[bytes] = set()
         self._over = threading.Event()
 
     def __enter__(self) -> Self:
         self._notes.mkdir()
-        for kind in (names.SECRET, *KINDS):
+        for kind in (names.SECRET, *self._kinds):
             threading.Thread(target=self._listen, args=(kind,), daemon=True).start()
         return self
 
@@ -96,7 +98,7 @@ class Witness:
     # --- what was said --------------------------------------------------------------------------
 
     def _said(self) -> Iterator[tuple[str, str]]:
-        for kind in KINDS:
+        for kind in self._kinds:
             # A watch may be a moment behind.
             for item in self._read(kind):
                 yield f"{kind.plural}: {_safe(_name(item))}", json.dumps(item, ensure_ascii=False)
