@@ -50,6 +50,8 @@ class PrimaryFacts:
     digest: str
     sequence: int
     roots: tuple[PrimaryRoot, ...]
+    uncrossed: bool = False
+    """Whether its next root may come without cross-certificates, since its owner permits that."""
 
     def root(self, fingerprint: str) -> PrimaryRoot | None:
         """Return the root of a fingerprint, or None."""

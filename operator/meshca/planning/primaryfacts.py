@@ -58,6 +58,7 @@ def read_facts(configuration: Mapping[str, Any] | None, roots: Iterable[JSON]) -
         digest=digest,
         sequence=sequence,
         roots=mine,
+        uncrossed=_is_forced(_mapping(_mapping(configuration.get("spec")).get("rotation"))),
     )
 
 
@@ -161,6 +162,11 @@ def _needs(value: object) -> Iterable[Need]:
         end, leaves = read_time(_text(entry.get("lastNotAfter"))), entry.get("leaves")
         if end is not None:
             yield Need(_text(entry.get("root")), leaves if isinstance(leaves, int) else 0, end)
+
+
+def _is_forced(rotation: Mapping[str, Any]) -> bool:
+    trigger = _text(rotation.get("trigger"))
+    return bool(trigger) and rotation.get("forceWithoutCrossSigning") == trigger
 
 
 def _is_domain(text: str) -> bool:

@@ -217,9 +217,16 @@ def bundle_in_secrets(found: Situation) -> bool:
     """Tell whether managed Secrets must hold the new bundle, since no cross-certificate helps them."""
     target = found.target
     if target is None or not is_published(target):
-        return False
+        return _comes_uncrossed(found)
     secret = crosses_of(found.snapshot, target)
     return secret is not None and bool(missing_crosses(found, target, secret))
+
+
+def _comes_uncrossed(found: Situation) -> bool:
+    """Tell whether the primary shows a root that it may put into use without cross-certificates."""
+    facts = found.primary.facts if found.primary is not None else None
+    unused = any(root.mirrored and root.activated_at is None for root in found.trusted)
+    return facts is not None and facts.uncrossed and unused
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,8 @@ def _holds_bundle(found: Situation) -> bool:
     if publication.digest != found.bundle.digest or not publication.complete:
         return False
     newest = max(_published(found), default=now)
-    return not publication.behind or now >= newest + rotation.ACKNOWLEDGED_WITHIN
+    secrets_behind = rotation.bundle_in_secrets(found) and found.snapshot.census.bundles_behind
+    return not (publication.behind or secrets_behind) or now >= newest + rotation.ACKNOWLEDGED_WITHIN
 
 
 def _published(found: Situation) -> tuple[datetime, ...]:

@@ -298,6 +298,8 @@ def _refuses(error: MeshCAError) -> bool:
 
 def _problem(error: Exception) -> Problem:
     """Say in the words of a condition what an error of the primary means."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
     if not isinstance(error, MeshCAError):
         return Problem(
             Reason.PRIMARY_UNREACHABLE, f"the primary's answer makes no sense ({type(error).__name__})"

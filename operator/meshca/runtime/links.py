@@ -33,7 +33,8 @@ _log = logging.getLogger(__name__)
 CONNECTIONS: Final = 4
 MOST_BYTES: Final = 16 * 1024 * 1024
 """The largest answer that is read: a primary's objects are small, and it may be a liar."""
-STOP_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 1.0
+CLOSING_SECONDS: Final = 0.1
 
 
 def connect(join: Join, token: FixedToken) -> Session:
@@ -153,6 +154,8 @@ class LinkThread:
         self._ready.set()
         await self._stop.wait()
         await self._links.aclose()
+        # Connections under TLS take a few turns of the loop to close.
+        await asyncio.sleep(CLOSING_SECONDS)
 
     def _hand_over(self, configuration: str, view: PrimaryView) -> None:
         _call(self._engine, self._deliver, configuration, view)

@@ -200,7 +200,7 @@ async def test_the_servers_certificate_is_verified(authority: trustme.CA) -> Non
         async with session(url, tls=foreign) as http:
             with pytest.raises(errors.TransientError) as caught:
                 await http.request("POST", "/x", body=b"", timeout=5)
-            assert caught.value.reason == "Unreachable"
+            assert caught.value.reason == "Untrusted"
 
 
 async def test_the_servers_name_can_differ_from_its_address(authority: trustme.CA) -> None:
@@ -350,3 +350,42 @@ async def test_213_a_write_that_waited_for_a_connection_until_the_lease_was_over
         assert not isinstance(caught.value, errors.UnknownOutcomeError)
         assert (await http.request("GET", "/read", timeout=5)).status == 200
     assert seen == ["PUT /sent", "GET /read"]
+
+
+async def test_an_answer_that_is_too_large_is_given_up() -> None:
+    async def large(_: web.Request) -> web.Response:
+        return web.Response(body=b"x" * 5000)
+
+    async with listening(large) as url:
+        async with session(url, most_bytes=5000) as http:
+            assert len((await http.request("GET", "/", timeout=5)).body) == 5000
+        async with session(url, most_bytes=4999) as http:
+            with pytest.raises(errors.UnknownOutcomeError, match="larger than 4999 bytes"):
+                await http.request("GET", "/", timeout=5)
+
+
+async def test_a_line_of_a_stream_that_is_too_large_is_given_up() -> None:
+    async def lines(_: web.Request) -> web.Response:
+        return web.Response(body=b"a" * 400 + b"\n" + b"b" * 900)
+
+    async with listening(lines) as url, session(url, most_bytes=500) as http:
+        with pytest.raises(errors.UnknownOutcomeError, match="larger than 500 bytes"):
+            async with http.stream("/", params={}, timeout=5) as stream:
+                assert [line async for line in stream.lines] == []
+
+
+async def test_a_server_that_is_not_to_be_trusted_is_told_from_one_that_is_away(
+    authority: trustme.CA,
+) -> None:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    foreign = ssl.create_default_context()
+    trustme.CA().configure_trust(foreign)
+    async with listening(_echo, context) as url, session(url, tls=foreign) as http:
+        with pytest.raises(errors.TransientError, match="vouch for") as caught:
+            await http.request("GET", "/", timeout=5)
+        assert caught.value.reason == "Untrusted"
+    async with session(url, tls=foreign) as http:
+        with pytest.raises(errors.TransientError, match="cannot be reached") as caught:
+            await http.request("GET", "/", timeout=5)
+        assert caught.value.reason == "Unreachable"

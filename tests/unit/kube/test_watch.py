@@ -193,3 +193,37 @@ async def test_the_server_may_end_a_watch_every_five_minutes(server: ApiServer) 
         assert heard.take() == [("ADDED", "a")]
     assert watches.hits == 13
     assert lists.hits == 1
+
+
+async def test_failures_and_signs_of_life_are_heard(server: ApiServer) -> None:
+    said: list[str] = []
+    heard = Heard(server, heard=lambda error: said.append(error.message if error else ""))
+    async with running(heard):
+        await heard.reflector.synced.wait()
+        await asyncio.sleep(10)
+        assert set(said) == {""}
+        server.down = True
+        server.cut_watches()
+        await asyncio.sleep(5)
+        assert said[-1] != ""
+        server.down = False
+        await asyncio.sleep(60)
+        assert said[-1] == ""
+
+
+async def test_122_no_watch_goes_on_from_an_old_version_where_versions_may_go_back(server: ApiServer) -> None:
+    secret(server, "a")
+    async with running(Heard(server, lists_anew=True)) as heard:
+        await heard.reflector.synced.wait()
+        heard.take()
+        # Restored from a backup that is older than what was read, and with another object in it.
+        server.delete(SECRET, "a", NS)
+        secret(server, "b")
+        heard.take()
+        heard.reflector._version = "999999"
+        server.cut_watches()
+        await asyncio.sleep(60)
+        assert sorted(heard.objects) == ["b"]
+        secret(server, "c")
+        await asyncio.sleep(1)
+        assert sorted(heard.objects) == ["b", "c"]

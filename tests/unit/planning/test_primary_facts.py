@@ -180,3 +180,20 @@ def test_the_life_of_a_signer(text: Any, wanted: timedelta | None) -> None:
 def test_another_cluster_under_this_name(reporter: str, seen: Any, wanted: bool) -> None:
     status = {"reporter": reporter, "lastSeen": format_time(seen) if seen else None}
     assert rival({"status": status}, "me", NOW) is wanted
+
+
+@pytest.mark.parametrize(
+    ("rotation", "wanted"),
+    [
+        ({}, False),
+        ({"trigger": "a"}, False),
+        ({"trigger": "a", "forceWithoutCrossSigning": "b"}, False),
+        ({"trigger": "", "forceWithoutCrossSigning": ""}, False),
+        ({"trigger": "a", "forceWithoutCrossSigning": "a"}, True),
+        (3, False),
+    ],
+)
+def test_a_rotation_that_is_permitted_without_cross_certificates(rotation: Any, wanted: bool) -> None:
+    found = read_facts(configuration() | {"spec": {"rotation": rotation}}, ROOTS)
+    assert isinstance(found, PrimaryFacts)
+    assert found.uncrossed is wanted

@@ -930,3 +930,43 @@ def test_a_recorded_life_that_is_none_counts_as_absent() -> None:
     world.view = None
     world.status = world.status | {"federation": world.status["federation"] | {"intermediateTTL": "soon"}}
     assert "intermediateTTL" not in world.plan().status["federation"]
+
+
+def test_112_a_signer_is_renewed_at_half_of_its_life_under_the_primarys_active_root() -> None:
+    world = following()
+    [before] = world.signer_secrets
+    world.pass_time(44 * pki.DAY)
+    world.look()
+    assert world.settle().due == world.now + pki.DAY - HOUR / 2
+    assert world.done == []
+    world.pass_time(pki.DAY)
+    world.follow()
+    [after] = world.signer_secrets
+    assert after.meta.name != before.meta.name
+    assert after.certificate is not None
+    assert chain.verify(after.certificate, [], [world.primary.active.certificate], at=world.now)
+    assert before.certificate is not None
+    assert after.certificate.public_key() != before.certificate.public_key()
+    assert reason(world, "RotationInProgress") == ("False", "None")
+
+
+def test_managed_secrets_hold_a_root_that_comes_without_cross_certificates_before_it_is_reported() -> None:
+    world = following()
+    world.primary.ask("one")
+    while "MarkPublished" not in world.primary.done:
+        world.primary.step()
+    world.primary.publication = replace(world.primary.publication, complete=False)
+    world.primary.status = world.primary.plan().status
+    for forced in (False, True):
+        world.look(facts=replace(world.facts(), uncrossed=forced))
+        world.census = Census(bundles_behind=2 if forced else 0)
+        plan = world.settle()
+        assert isinstance(plan.authority, Authority)
+        assert plan.authority.bundle_in_secrets is forced
+        assert plan.primary is not None
+        assert (plan.primary.report is None) is forced
+    world.census = Census()
+    wish = world.plan().primary
+    assert wish is not None
+    assert wish.report is not None
+    assert len(wish.report.roots) == 2
