@@ -113,7 +113,7 @@ class Leaves:
     def put(self, view: LeafView) -> None:
         """Keep a view in the place of an older one."""
         known = self._views.get(view.key)
-        if known is None or known.spec != view.spec:
+        if known is None or (known.spec is not view.spec and known.spec != view.spec):
             if known is not None:
                 self._unlist(known)
                 self._forget_name(known)

@@ -59,6 +59,10 @@ class Page:
     resource_version: str
 
 
+# One encoder for all: json.dumps would make one for each call with these separators.
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def _unfenced() -> float:
     return math.inf
 
@@ -308,7 +312,7 @@ class Gateway:
             path,
             # The server gives up when we do: a write must not happen long after we stopped waiting.
             params={"timeout": f"{WRITE_SECONDS:.0f}s"} | (params or {}),
-            body=json.dumps(body, separators=(",", ":")).encode(),
+            body=_encode(body).encode(),
             content_type=content_type,
             accept=accept,
             timeout=WRITE_SECONDS,

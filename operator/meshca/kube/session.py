@@ -9,6 +9,7 @@ still loads the credentials.
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from functools import cache
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
@@ -107,6 +108,8 @@ def open_client(
         headers=_HEADERS | {"User-Agent": f"{agent}/{__version__}"},
         middlewares=(authenticate,),
         auto_decompress=False,
+        # An API server sets none; the library would look for some to send at each request.
+        cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=False,
     )
 
@@ -156,11 +159,11 @@ class Session:
                 data=body,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=min(timeout, CONNECT_SECONDS)),
+                timeout=_limits(timeout),
                 server_hostname=self._server_name,
             ) as answer:
                 content = await self._whole(answer, f"{method} {path}")
-                return Response(answer.status, _lower(answer.headers), content)
+                return Response(answer.status, answer.headers, content)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error, f"{method} {path}") from error
 
@@ -179,11 +182,11 @@ class Session:
                 self._url(path, params),
                 headers={"Accept": accept},
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=timeout, sock_connect=CONNECT_SECONDS),
+                timeout=_limits(timeout),
                 server_hostname=self._server_name,
             ) as answer:
                 lines = _lines(answer.content, self._most_bytes, f"GET {path}")
-                yield Stream(answer.status, _lower(answer.headers), lines)
+                yield Stream(answer.status, answer.headers, lines)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise _broken(error, f"GET {path}") from error
 
@@ -211,6 +214,11 @@ def _check_size(size: int, most: int, what: str) -> None:
         raise UnknownOutcomeError(f"{what}: the answer is larger than {most} bytes", reason="TooLarge")
 
 
+@cache
+def _limits(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS))
+
+
 async def _lines(content: aiohttp.StreamReader, most: int, what: str) -> AsyncIterator[bytes]:
     # Not readline(): it refuses lines beyond 64 KiB, and an object may have 1.5 MiB.
     rest = b""
@@ -222,10 +230,6 @@ async def _lines(content: aiohttp.StreamReader, most: int, what: str) -> AsyncIt
                 yield line
     if rest:
         yield rest
-
-
-def _lower(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name.lower(): value for name, value in headers.items()}
 
 
 def _broken(error: Exception, what: str) -> TransientError:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """One whole answer; header names are lower case."""
+    """One whole answer; ask for headers by lower-case names."""
 
     status: int
     headers: Mapping[str, str]

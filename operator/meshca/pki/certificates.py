@@ -6,9 +6,10 @@ for everything once; after it no reader raises anything but what it documents. D
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -102,10 +103,11 @@ def public_key_of(certificate: x509.Certificate) -> PublicKey:
 
 def extension(certificate: x509.Certificate, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
     """Return one extension, or none when the certificate does not have it."""
-    try:
-        return certificate.extensions.get_extension_for_class(kind)
-    except x509.ExtensionNotFound:
-        return None
+    # By OID, since the library's search by class asks an abstract class for each extension.
+    for found in certificate.extensions:
+        if found.oid == kind.oid:
+            return cast("x509.Extension[_Extension]", found)
+    return None
 
 
 def subject_key_id_of(certificate: x509.Certificate) -> bytes:
@@ -159,8 +161,6 @@ def path_length_of(certificate: x509.Certificate) -> int | None:
 def facts(certificate: x509.Certificate) -> Facts:
     """Collect the facts of one certificate; ``InvalidError`` when its key is of a kind never used."""
     public = public_key_of(certificate)
-    digest = hashes.Hash(hashes.SHA256())
-    digest.update(public_key_info(public))
     return Facts(
         fingerprint=fingerprint(certificate),
         subject=certificate.subject.rfc4514_string(),
@@ -173,5 +173,5 @@ def facts(certificate: x509.Certificate) -> Facts:
         path_length=path_length_of(certificate),
         uris=uris_of(certificate),
         key_spec=spec_of(public),
-        public_key_sha256=digest.finalize().hex(),
+        public_key_sha256=hashlib.sha256(public_key_info(public)).hexdigest(),
     )

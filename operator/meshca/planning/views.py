@@ -187,16 +187,18 @@ def _leaf_spec(spec: Mapping[str, Any]) -> LeafSpec:
 
 def leaf_view(body: Mapping[str, Any], known: LeafView | None = None) -> LeafView:
     """Project a LeafCertificateRequest; facts already verified for the same chain are carried over."""
-    status = _mapping(body, "status")
+    meta, status = Meta.of(body), _mapping(body, "status")
     chain = _text(status, "certificateChain")
     digest = chain_digest(chain) if chain else ""
     ready = condition(body, "Ready")
     observed = status.get("observedGeneration")
     same = known is not None and digest != "" and known.chain_digest == digest
+    # A spec cannot change within a generation.
+    kept = known is not None and known.meta.uid == meta.uid and known.meta.generation == meta.generation > 0
     issued = known.issued if known and same else None
     return LeafView(
-        meta=Meta.of(body),
-        spec=_leaf_spec(_mapping(body, "spec")),
+        meta=meta,
+        spec=known.spec if known and kept else _leaf_spec(_mapping(body, "spec")),
         state=_text(status, "state"),
         reason=_text(ready, "reason"),
         ready=_text(ready, "status"),

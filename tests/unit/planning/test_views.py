@@ -159,3 +159,16 @@ def test_planner_never_raises_whatever_stands_in_a_request(
     plan = plan_leaf(snapshot(view, **around))
     assert isinstance(plan, LeafPlan)
     assert sum((plan.issue is not None, plan.report is not None, bool(plan.remove))) <= 1
+
+
+def test_a_spec_is_shared_within_a_generation_and_read_anew_after_it() -> None:
+    spec = {"serviceAccountName": "web", "request": "a"}
+    metadata = {"name": "web", "namespace": "shop", "uid": "u", "generation": 1, "resourceVersion": "1"}
+    known = leaf_view({"metadata": metadata, "spec": spec})
+    assert (
+        leaf_view({"metadata": metadata | {"resourceVersion": "2"}, "spec": dict(spec)}, known).spec
+        is known.spec
+    )
+    for news in ({"generation": 2}, {"uid": "v"}):
+        other = leaf_view({"metadata": metadata | news, "spec": spec | {"request": "b"}}, known)
+        assert other.spec.request == "b"
