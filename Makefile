@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 REQ    := .ci/requirements.txt
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header pyproject.toml
 
-.PHONY: venv lint type unit simulation soak replay test e2e bench crds demo demo-federation chart image clean requirements
+.PHONY: venv lint type unit simulation soak replay test e2e bench profile crds demo demo-federation chart image clean requirements
 .DEFAULT_GOAL := help
 help: ; @grep -oE '^[a-z-]+:' Makefile | sort -u | tr '\n' ' '; echo
 
@@ -26,6 +26,7 @@ replay: venv ; $(BIN)/python -m tests.simulation $(SEEDS)
 test: venv ; $(BIN)/python -m e2e.suite
 e2e: venv ; $(BIN)/pytest $(or $(PART),e2e) $(ARGS)
 bench: venv ; $(BIN)/python -m e2e.bench $(ARGS)
+profile: venv ; $(BIN)/python -m e2e.bench.profile $(ARGS)
 crds: venv ; $(BIN)/python -m meshca.api.generate && $(BIN)/python -m meshca.server.metrics_doc docs/metrics.md && $(BIN)/python -m meshca.server.phases_doc docs/rotation.md
 demo: venv ; $(BIN)/python -m e2e.demo
 demo-federation: venv ; $(BIN)/python -m e2e.federation.demo
@@ -36,4 +37,4 @@ clean: ; rm -rf $(VENV) build dist operator/*.egg-info .coverage* .mypy_cache .r
 requirements: venv
 	$(BIN)/pip install --quiet uv
 	$(COMPILE) -o .ci/requirements-run.txt
-	$(COMPILE) --extra dev --extra e2e --extra cli -o $(REQ)
+	$(COMPILE) --extra dev --extra e2e --extra cli --extra bench -o $(REQ)

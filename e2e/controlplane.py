@@ -170,6 +170,10 @@ class ControlPlane(Cluster):
         """Return the URL of etcd, for tests that shorten its history."""
         return f"http://127.0.0.1:{self._ports['etcd']}"
 
+    def pids(self) -> dict[str, int]:
+        """Return the process ids of the servers by name, for measurements."""
+        return {name: process.pid for name, process in self._processes.items() if process.alive}
+
     def operator(self, namespace: str = "meshca-system", deployment: str = "meshca") -> OperatorProcesses:
         """Return the operator as processes of this machine."""
         made = OperatorProcesses(self, namespace, deployment)

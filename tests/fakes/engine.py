@@ -173,10 +173,14 @@ class Cluster:
         self.server.audit.clear()
         return found
 
+    def gateway(self) -> Gateway:
+        """Return the operator's access to the server."""
+        return Gateway(FakeTransport(self.server, OPERATOR), clock=self.clock)
+
     @asynccontextmanager
     async def operator(self, **changes: Any) -> AsyncIterator[_Engine]:
         """Run the engine; leaving ends it as a kill does, except that tasks are awaited."""
-        gateway = Gateway(FakeTransport(self.server, OPERATOR), clock=self.clock)
+        gateway = self.gateway()
         chosen = settings(**changes)
         engine = self.engine = _Engine(chosen, self.clock, gateway, self.tally)
         links = Links(

@@ -43,6 +43,8 @@ async def test_items_that_never_wait_do_not_keep_the_loop_from_others() -> None:
         leaves=cast("Any", leaves),
         publisher=nobody,
         admissions=nobody,
+        registrations=nobody,
+        intermediates=nobody,
     )
     running = asyncio.create_task(workers.run(WORKERS))
     most, before = 0, 0
