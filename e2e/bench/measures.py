@@ -120,7 +120,7 @@ class Measures:
     def _restart(self) -> JSON:
         """Start the operator on leaves that are all ready; it has nothing to write."""
         world = self._world
-        mark = world.cluster.audit_mark()
+        mark, before = world.cluster.audit_mark(), self._status()
         body = workload.leaf("probe", "first", request=workload.csr().pem)
         workload.create(world.cluster, body)
         started = time.perf_counter()
@@ -141,8 +141,13 @@ class Measures:
             "cpu_seconds": cpu,
             "peak_mib": peak,
             "writes": len(writes),
+            "changed": [name for name, value in self._status().items() if before.get(name) != value],
             "written": [f"{event.verb} {event.resource} {event.subresource}".strip() for event in writes],
         }
+
+    def _status(self) -> JSON:
+        found: JSON = self._world.cluster.request("GET", CONFIGURATION)["status"]
+        return found
 
     def _until_listed(self, started: float) -> float:
         """Return the seconds from the start until the leader itself is ready, its leaves listed."""
