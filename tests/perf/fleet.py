@@ -33,7 +33,7 @@ LATENCY = 0.02
 """Seconds of virtual time that a write takes: with 16 in flight, 800 a second."""
 BOOKMARK_SECONDS = 60.0
 # What the API server notes of two writers, in the size that it really has.
-_FIELDS = {"f:spec": {f"f:field{number}": {} for number in range(12)}}
+_FIELDS: JSON = {"f:spec": {f"f:field{number}": {} for number in range(12)}}
 _MANAGED = [
     {
         "manager": manager,
