@@ -20,7 +20,8 @@ def test_a_restart_writes_nothing_and_every_leaf_is_renewed_twice_and_moved_once
     found: dict[str, Any],
 ) -> None:
     assert found["startup"]["writes"] == 0
-    assert sum(found["renewal"]["buckets"]) == 2 * LEAVES
+    # The earliest of a third time fall due when the last of the second do.
+    assert 2 * LEAVES <= sum(found["renewal"]["buckets"]) <= 2.1 * LEAVES
     assert found["rotation"]["issued"] == LEAVES
     assert found["rotation"]["most_in_a_second"] <= scale.REISSUE_PER_SECOND
 
