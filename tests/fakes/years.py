@@ -106,19 +106,26 @@ class Years:
         """Go from event to event."""
         world = self.world
         while world.now < until:
-            events = [self.plan.due, self.wish_at, *(leaf.next_event for leaf in self.leaves)]
-            events += [peer.takes_at for peer in world.peers.values()]
-            world.now = max(world.now, min(event for event in events if event is not None))
+            world.now = max(world.now, min(event for event in self.events() if event is not None))
             wished = world.now >= self.wish_at
             if wished:
                 self.wish()
                 self.wish_at = self._next_wish()
             # Until it is due, or something happens, what a plan says has to hold.
             late = self.plan.due is not None and world.now >= self.plan.due
-            if self.peers_take() or wished or late:
+            if self.peers_take() or self.others_act() or wished or late:
                 self.plan = self.look()
             if self.renew():
                 self.plan = self.look()
+
+    def events(self) -> list[datetime | None]:
+        """Return when something happens next."""
+        events = [self.plan.due, self.wish_at, *(leaf.next_event for leaf in self.leaves)]
+        return events + [peer.takes_at for peer in self.world.peers.values()]
+
+    def others_act(self) -> bool:
+        """Let others do what they do now, and tell whether the CA has to look at it; here there are none."""
+        return False
 
     def rest(self, time: timedelta) -> None:
         """Go on without anybody asking for anything."""
