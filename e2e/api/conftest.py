@@ -9,6 +9,7 @@ import pytest
 
 from e2e import flavours
 from e2e.api import world
+from e2e.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,7 +22,7 @@ _numbers = itertools.count(1)
 @pytest.fixture(scope="session")
 def api() -> Iterator[Cluster]:
     """Return a control plane, whatever ``CLUSTER`` says, with CRDs and policies and no operator."""
-    with flavours.make("controlplane", "api") as made:
+    with flavours.make("controlplane", "api") as made, Witness(made):
         world.install(made)
         yield made
 

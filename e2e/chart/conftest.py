@@ -8,6 +8,7 @@ import pytest
 
 from e2e import flavours
 from e2e.chart import render
+from e2e.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def blank() -> Iterator[Cluster]:
 
     The namespaces that releases are about exist, and stay.
     """
-    with flavours.make("controlplane", "chart") as made:
+    with flavours.make("controlplane", "chart") as made, Witness(made):
         for name in (render.NAMESPACE, "shop", "bank"):
             made.request("POST", "/api/v1/namespaces", {"metadata": {"name": name}})
             made.wait_for(bool, f"/api/v1/namespaces/{name}/serviceaccounts/default")

@@ -25,6 +25,7 @@ from e2e.client import path_of
 from e2e.controlplane import ControlPlane
 from e2e.errors import HarnessError
 from e2e.link import Link
+from e2e.witness import Witness
 from meshca.api import names
 
 if TYPE_CHECKING:
@@ -208,8 +209,10 @@ class World:
 
 def _site(stack: ExitStack, name: str) -> Installation:
     cluster = stack.enter_context(ControlPlane(name))
+    witness = stack.enter_context(Witness(cluster))
     made = installation.install(cluster, values=VALUES, configuration=None, timeout=SECONDS)
     stack.callback(made.operator.stop)
+    stack.callback(witness.hear_out, made.operator)
     return made
 
 

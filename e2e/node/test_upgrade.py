@@ -11,6 +11,7 @@ from e2e.errors import CannotRunError
 from e2e.node.cluster import NodeCluster
 from e2e.node.conftest import WAIT, helm
 from e2e.node.test_chart_node import DEPLOYMENT, Issuing, ca
+from e2e.witness import Witness
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def node(old: Path) -> Iterator[NodeCluster]:
         made = NodeCluster("upgrade", images=images)
     except CannotRunError as error:
         pytest.skip(str(error))
-    with made as cluster:
+    with made as cluster, Witness(cluster):
         helm(cluster, "install", str(old / "charts" / "meshca"), "--create-namespace", *VALUES, *WAIT)
         installation.wait_served(cluster)
         installation.configure(cluster, installation.DEFAULT)
