@@ -21,6 +21,7 @@ MESHES: dict[str, tuple[str, ...]] = {
     "away": (EAST,),
     "revoked": (WEST,),
     "promoted": (EAST,),
+    "restored": (EAST,),
 }
 """Which secondaries each mesh has, each for scenarios of one kind; ``joined`` is joined by the book."""
 
