@@ -31,7 +31,8 @@ class Link:
     """A proxy in front of ``server`` (a URL of this machine); a context manager, open when entered.
 
     ``heal`` ends any disturbance. ``cut`` refuses and ends every connection, ``reset`` ends those that are
-    open and no more, ``black_hole`` accepts and swallows, ``delay`` holds each piece back for so long.
+    open and no more, ``flap`` does so again and again, ``black_hole`` accepts and swallows, ``delay`` holds
+    each piece back for so long.
     """
 
     def __init__(self, server: str) -> None:
@@ -48,6 +49,7 @@ class Link:
         self._flows = asyncio.Event()
         self._seconds = 0.0
         self._listener: asyncio.Server | None = None
+        self._flapping: asyncio.Future[None] | None = None
         self._open: set[asyncio.StreamWriter] = set()
         self._carriers: set[asyncio.Task[None]] = set()
 
@@ -87,6 +89,10 @@ class Link:
         """Hold each piece back for so long, in both directions."""
         self._call(self._delay(seconds))
 
+    def flap(self, seconds: float) -> None:
+        """End every connection (RST) after so many seconds, again and again."""
+        self._call(self._flap(seconds))
+
     @property
     def connections(self) -> int:
         """Return how many clients are connected now."""
@@ -103,6 +109,9 @@ class Link:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(STOP_SECONDS)
 
     async def _heal(self) -> None:
+        if self._flapping is not None:
+            self._flapping.cancel()
+            self._flapping = None
         self._seconds = 0.0
         self._flows.set()
         if self._listener is None:
@@ -113,6 +122,14 @@ class Link:
 
     async def _delay(self, seconds: float) -> None:
         self._seconds = seconds
+
+    async def _flap(self, seconds: float) -> None:
+        async def again() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                await self._reset()
+
+        self._flapping = asyncio.ensure_future(again())
 
     async def _cut(self) -> None:
         if self._listener is not None:
@@ -128,7 +145,7 @@ class Link:
         await asyncio.gather(*ending, return_exceptions=True)
 
     async def _close(self) -> None:
-        self._flows.set()
+        await self._heal()
         await self._cut()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -24,10 +24,6 @@ pytestmark = [pytest.mark.cluster, pytest.mark.parametrize("mesh", ["cut"], indi
 JSON = dict[str, Any]
 
 
-def phase(cluster: Cluster, mesh: Mesh) -> str:
-    return rotation.progress(cluster.request("GET", scenario.path(mesh.authority))).phase
-
-
 def wait_reason(cluster: Cluster, mesh: Mesh, reason: str) -> None:
     scenario.wait_ca(cluster, mesh.authority, reason, kind=rotation.CONDITION, timeout=SECONDS)
 
@@ -40,6 +36,7 @@ class Outage:
     disturb: Callable[[Link], None]
     before: bool = False
     at_secondary: bool = False
+    lasts: bool = False
 
 
 OUTAGES = (
@@ -49,8 +46,23 @@ OUTAGES = (
     Outage("cut in Activate", lambda link: link.cut()),
     # It has activated, and moves its own leaves with nobody to ask.
     Outage("cut in Reissue", lambda link: link.cut(), at_secondary=True),
-    Outage("slow from the beginning to the end", lambda link: link.delay(0.3), before=True),
+    Outage("slow from the beginning to the end", lambda link: link.delay(0.3), before=True, lasts=True),
+    Outage("reset every second to the end", lambda link: link.flap(1), before=True, lasts=True),
 )
+
+
+def fail(mesh: Mesh, outage: Outage, old: str) -> None:
+    """Begin a rotation away from ``old`` and let the link fail in it."""
+    primary, member = mesh.primary.cluster, mesh.member
+    if outage.before:
+        outage.disturb(member.link)
+    rotation.begin(primary, mesh.authority, rotation={"trigger": outage.name})
+    if not outage.before:
+        watched = member.cluster if outage.at_secondary else primary
+        rotation.wait_active(watched, mesh.authority, old, SECONDS)
+        outage.disturb(member.link)
+    elif member.link.swallows:
+        wait_reason(primary, mesh, "Publish")
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=[outage.name for outage in OUTAGES])
@@ -64,28 +76,20 @@ def test_handshakes_go_on_while_the_link_fails_and_the_secondary_catches_up(
         with pair.stream(40) as stream:
             stream.wait(20)
             try:
-                if outage.before:
-                    outage.disturb(member.link)
-                rotation.begin(primary, mesh.authority, rotation={"trigger": outage.name})
-                if not outage.before:
-                    watched = member.cluster if outage.at_secondary else primary
-                    rotation.wait_active(watched, mesh.authority, old, SECONDS)
-                    outage.disturb(member.link)
-                elif member.link.swallows:
-                    wait_reason(primary, mesh, "Publish")
+                fail(mesh, outage, old)
                 # Whatever the link does, its own workloads are served, and everybody trusts them.
                 name = f"in-{len(outage.name)}"
                 scenario.issue(member.cluster, mesh.namespace, name, mesh.authority, renewal="Automatic")
                 stream.wait(80)
-            finally:
-                if not outage.name.startswith("slow"):
+                if not outage.lasts:
                     member.link.heal()
-            wait_follows(mesh)
-            rotation.follow(primary, mesh.authority, old, timeout=SECONDS)
-            rotation.follow(member.cluster, mesh.authority, old, timeout=SECONDS)
-            pair.wait_moved(stream, SECONDS)
-            wait_converged(mesh, member)
-            member.link.heal()
+                wait_follows(mesh)
+                for cluster in mesh.clusters:
+                    rotation.follow(cluster, mesh.authority, old, timeout=SECONDS)
+                pair.wait_moved(stream, SECONDS)
+                wait_converged(mesh, member)
+            finally:
+                member.link.heal()
             stream.wait(20)
         pair.assert_no_failure(stream)
     crossing.prune(mesh, old)

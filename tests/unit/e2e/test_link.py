@@ -119,6 +119,19 @@ def test_a_black_hole_can_be_cut(link: Link) -> None:
         assert ended(client)
 
 
+def test_a_flapping_link_ends_every_connection_until_it_is_healed(link: Link) -> None:
+    link.flap(0.05)
+    for _ in range(2):
+        with connected(link) as client:
+            assert ended(client)
+    link.heal()
+    with connected(link) as client:
+        assert asks(client) == b"hello"
+        client.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            client.recv(1)
+
+
 def test_delay_holds_back_each_way(link: Link) -> None:
     link.delay(0.1)
     with connected(link) as client:
