@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from e2e import scenario, workload
 from e2e.client import path_of
-from e2e.federation.world import EAST, WEST, invite, meshca, wait_converged
+from e2e.federation.world import EAST, SECONDS, WEST, invite, meshca, wait_converged
 from meshca.api import names
 from meshca.api.v1alpha1.scalars import parse_time
 
@@ -107,3 +107,24 @@ def test_a_leaf_of_a_secondary_ends_before_its_signer(mesh: Mesh) -> None:
     life = parse_time(status["notAfter"]) - parse_time(status["notBefore"])
     assert parse_time(status["notAfter"]) <= signer
     assert life <= (signer - parse_time(status["notBefore"])) / 3
+
+
+def test_112_a_signer_with_a_new_key_is_signed_by_the_active_root_of_the_primary(mesh: Mesh) -> None:
+    member = mesh.members[1]
+    where = scenario.path(mesh.authority)
+    before = ca(member.cluster, mesh)["status"]
+    algorithm = {"algorithm": "ECDSA", "size": 384}
+    member.cluster.request("PATCH", where, {"spec": {"privateKey": algorithm}})
+    after = scenario.wait_other(
+        member.cluster,
+        where,
+        lambda item: item["status"]["signer"]["subjectKeyID"] != before["signer"]["subjectKeyID"],
+        SECONDS,
+    )
+    assert after["status"]["activeRoot"] == before["activeRoot"]
+    issued = scenario.issue(member.cluster, mesh.namespace, "renewed", mesh.authority)
+    chain = issued["status"]["certificateChain"]
+    assert workload.certificates(chain)[1].public_key().key_size == 384  # type: ignore[union-attr]
+    assert workload.openssl_verify(chain, scenario.bundle(mesh.primary.cluster, mesh.namespace)) == ""
+    root = mesh.primary.cluster.request("GET", path_of(names.CA_ROOT, name=before["activeRoot"]))
+    assert workload.openssl_verify(chain, root["spec"]["certificate"]) == ""
