@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
 
 from e2e import scenario, workload
 from e2e.client import MERGE_PATCH, path_of
@@ -153,3 +155,19 @@ def test_what_it_needs_it_may(mesh: Mesh) -> None:
         assert client.exchange("GET", path).status == 200, path
     token = client.exchange("POST", core("serviceaccounts", HOME, "meshca") + "/token", {"spec": {}})
     assert token.status == 201
+
+
+def test_the_token_is_in_its_secret_and_nowhere_else(mesh: Mesh) -> None:
+    for member in mesh.members:
+        where = scenario.secret_path(names.join_secret("default"))
+        secret = workload.secret_entry(member.cluster.request("GET", where), "kubeconfig").decode()
+        tokens = {credentials(member.manifest).token, yaml.safe_load(secret)["users"][0]["user"]["token"]}
+        site = member.site
+        told: list[Any] = [site.operator.logs(replica) for replica in site.operator.replicas]
+        told += [site.operator.get(replica, "/metrics")[1] for replica in site.operator.replicas]
+        for cluster in (member.cluster, mesh.primary.cluster):
+            for kind in (*names.OWN_RESOURCES, names.EVENT, names.CONFIG_MAP):
+                told.append(cluster.request("GET", path_of(kind)))
+        text = json.dumps(told)
+        # The last part of a token, its signature, is what makes it one.
+        assert not [token for token in tokens if token.rpartition(".")[2] in text]
