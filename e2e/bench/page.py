@@ -82,7 +82,8 @@ def _warning(results: JSON) -> str:
         return ""
     return (
         f"**This run was disturbed**: other programs used {share:.0%} of the machine. What stands here in"
-        " seconds and milliseconds is too high for it; the ratios and the numbers of writes are right.\n"
+        " seconds and milliseconds is too high for it, and rates compare but roughly, since the sides of a"
+        " round saw different disturbances; numbers of writes are right.\n"
     )
 
 
