@@ -7,22 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import scenario, workload
+from e2e import installation, scenario, workload
 from e2e.client import path_of
 from e2e.federation import crossing
-from e2e.federation.world import SECONDS, invite, join, meshca, wait_converged, wait_follows
+from e2e.federation.world import PRIMARY, SECONDS, WEST, invite, join, meshca, wait_converged, wait_follows
 from e2e.mesh import rotation
 from meshca.api import names
 from meshca.api.v1alpha1.scalars import format_time
 
 if TYPE_CHECKING:
-    from e2e.federation.world import Mesh
+    from e2e.cluster import Cluster
+    from e2e.federation.world import Mesh, World
 
 pytestmark = pytest.mark.cluster
 
 JSON = dict[str, Any]
 ACKNOWLEDGEMENT = timedelta(minutes=11)
 """A little more than a primary waits for a secondary that does not acknowledge a bundle."""
+DUAL_TRUST = timedelta(minutes=6)
+"""A little more than a root is published that no older one vouches for."""
 
 
 @pytest.mark.parametrize("mesh", ["revoked"], indirect=True)
@@ -56,28 +59,27 @@ def test_123_a_revoked_cluster_gets_no_signer_holds_nothing_up_and_comes_back_by
     scenario.issue(member.cluster, mesh.namespace, "again", mesh.authority)
 
 
-def silent_for(mesh: Mesh, root: str, time: timedelta) -> None:
-    """Let that much time pass for a primary that waits for its bundle with a new root to be acknowledged."""
-    primary = mesh.primary.cluster
+def published_for(cluster: Cluster, root: str, time: timedelta) -> None:
+    """Let that much time pass in a cluster since it published a root."""
     past = format_time(datetime.now(UTC) - time)
     body = {"metadata": {"annotations": {names.ANNOTATION_PUBLISHED_AT: past}}}
     where = path_of(names.CA_ROOT, name=root)
-    primary.client(scenario.medic(primary)).request("PATCH", where, body)
+    cluster.client(scenario.medic(cluster)).request("PATCH", where, body)
 
 
-def published(mesh: Mesh, known: set[str]) -> str:
+def published(cluster: Cluster, authority: str, known: set[str]) -> str:
     """Wait for the first root that is none of ``known`` and is published; return its name."""
     where = path_of(names.CA_ROOT)
 
     def found(items: list[JSON]) -> str | None:
         for item in items:
-            mine = item["spec"]["caConfigurationName"] == mesh.authority
+            mine = item["spec"]["caConfigurationName"] == authority
             state = item.get("status", {}).get("state")
             if mine and item["metadata"]["name"] not in known and state == "Published":
                 return str(item["metadata"]["name"])
         return None
 
-    return mesh.primary.cluster.wait_for(found, where, SECONDS)
+    return cluster.wait_for(found, where, SECONDS)
 
 
 @pytest.mark.parametrize("mesh", ["away"], indirect=True)
@@ -92,9 +94,9 @@ def test_a_cluster_that_was_down_for_two_rotations_catches_up_with_both(mesh: Me
         for trigger in ("one", "two"):
             before = rotation.active(primary, mesh.authority)
             rotation.begin(primary, mesh.authority, rotation={"trigger": trigger})
-            new = published(mesh, known)
+            new = published(primary, mesh.authority, known)
             known.add(new)
-            silent_for(mesh, new, ACKNOWLEDGEMENT)
+            published_for(primary, new, ACKNOWLEDGEMENT)
             rotation.follow(primary, mesh.authority, before, timeout=SECONDS)
             held = primary.request("GET", scenario.path(mesh.authority))
             assert member.name in scenario.ready(held, "Degraded").get("message", ""), held
@@ -138,3 +140,30 @@ def test_a_secondary_is_promoted_when_its_primary_is_lost(mesh: Mesh) -> None:
         "https://west",
     )
     assert status["status"]["trustDomain"] in manifest
+
+
+def test_047_a_former_primary_becomes_a_secondary_and_keeps_its_old_root(world: World) -> None:
+    primary, west = world.sites[PRIMARY].cluster, world.sites[WEST].cluster
+    body = scenario.configuration("default")
+    authority = body["metadata"]["name"]
+    for cluster in (primary, west):
+        installation.configure(cluster, body, SECONDS)
+    own = rotation.active(west, authority)
+    issued = scenario.issue(west, "default", f"{authority}-before", authority, renewal="Automatic")
+    theirs = rotation.active(primary, authority)
+    assert own != theirs
+
+    options = ("--configuration", authority, "--server", world.link().url)
+    manifest = invite(primary, f"{WEST}-{authority}", *options)
+    join(west, manifest, trustBundle=body["spec"]["trustBundle"])
+    assert published(west, authority, {own}) == theirs
+    assert rotation.active(west, authority) == own, "both are trusted before anything is signed under it"
+    published_for(west, theirs, DUAL_TRUST)
+    rotation.follow(west, authority, own, timeout=SECONDS)
+    assert rotation.active(west, authority) == theirs
+    bundle = scenario.bundle(west, "default", body["spec"]["trustBundle"]["configMapName"])
+    assert workload.openssl_verify(issued["status"]["certificateChain"], bundle) == ""
+    moved = west.request("GET", workload.path("default", f"{authority}-before"))["status"]["certificateChain"]
+    assert moved != issued["status"]["certificateChain"]
+    bundle = scenario.bundle(primary, "default", body["spec"]["trustBundle"]["configMapName"])
+    assert workload.openssl_verify(moved, bundle) == ""
