@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from cryptography import x509
@@ -20,6 +21,9 @@ from tests.fakes.apiserver.faults import Fault
 from tests.fakes.engine import OPERATOR, Cluster, DieAfter, ready, with_cluster
 from tests.fakes.secondary import Hand
 from tests.fakes.turning import active, trigger
+
+if TYPE_CHECKING:
+    from meshca.providers.api import KeyPair, SignerRequest
 
 pytestmark = pytest.mark.looptime
 JSON = dict[str, Any]
@@ -361,3 +365,38 @@ async def test_cluster_registered_with_a_configuration_that_does_not_exist_is_to
     cluster.configure("later", trustDomain="later.org", trustBundle={"configMapName": "later"})
     await cluster.until(lambda: west.condition("Ready")[1] == "Registered", 60)
     await cluster.until(lambda: west.said(name)[0] == "InvalidRequest", 5)
+
+
+@with_cluster
+async def test_provider_whose_signer_would_outlive_its_record_is_refused(cluster: Cluster) -> None:
+    engine = cluster.engine
+    assert engine is not None
+    provider = engine.providers.get("Builtin")
+    good = provider.sign_signer
+
+    async def longer(root: KeyPair, request: SignerRequest) -> x509.Certificate:
+        return await good(root, replace(request, ttl=2 * request.ttl))
+
+    provider.sign_signer = longer  # type: ignore[method-assign]
+    west = Hand(cluster)
+    west.register()
+    name = west.ask()
+    await cluster.until(lambda: west.said(name)[0] == "SignerNotReady", 5)
+    assert "longer than was put on record" in west.said(name)[1]
+    provider.sign_signer = good  # type: ignore[method-assign]
+
+
+@with_cluster
+async def test_what_vanished_while_no_watch_told_of_it_is_forgotten(cluster: Cluster) -> None:
+    engine = cluster.engine
+    assert engine is not None
+    west = Hand(cluster)
+    west.register()
+    await west.granted()
+    intake = engine.intake.federation
+    intake.clusters["ghost"] = replace(intake.clusters["west"], uid="gone")
+    intake.requests[west.namespace, "ghost"] = replace(next(iter(intake.requests.values())), uid="gone")
+    intake.look_at_all()
+    await asyncio.sleep(5)
+    assert set(intake.clusters) == {"west"}
+    assert len(intake.requests) == 1
