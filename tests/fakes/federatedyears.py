@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cryptography import x509
 
     from meshca.planning.ca import CAPlan
-    from meshca.planning.intermediate import RequestView
+    from meshca.planning.requestview import RequestView
     from meshca.planning.secondaries import Secondary
 
 JSON = dict[str, Any]

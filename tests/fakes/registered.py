@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki import certificates
 from meshca.planning.ca import Root
-from meshca.planning.intermediate import RequestSnapshot, RequestView, read_request
+from meshca.planning.requestview import RequestSnapshot, RequestView, read_request
 from meshca.planning.secondaries import Secondary, read_secondary
 from meshca.planning.signingroot import SigningRoot
 from tests.fakes import pki

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshca.engine.work import Key, Urgency
-from meshca.planning.intermediate import read_request
+from meshca.planning.requestview import read_request
 from meshca.planning.secondaries import read_secondary
 from meshca.planning.views import Meta
 

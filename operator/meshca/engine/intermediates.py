@@ -19,14 +19,8 @@ from meshca.engine.outcome import Outcome
 from meshca.engine.turns import annotate
 from meshca.errors import ConflictError, MisconfiguredError, NotFoundError, RefusedError
 from meshca.pki.certificates import to_pem
-from meshca.planning.intermediate import (
-    Issue,
-    Keep,
-    Remove,
-    RequestSnapshot,
-    plan_request,
-    read_request,
-)
+from meshca.planning.intermediate import Issue, Keep, Remove, plan_request
+from meshca.planning.requestview import RequestSnapshot, read_request
 from meshca.planning.secondaries import extended, namespace_owner, read_secondaries
 from meshca.providers.api import KeyPair, SignerRequest
 from meshca.providers.checks import check_signer
@@ -42,7 +36,8 @@ if TYPE_CHECKING:
     from meshca.engine.federation import FederationIntake
     from meshca.engine.ports import Cluster, Recorder
     from meshca.planning.ca import Root
-    from meshca.planning.intermediate import Refuse, RequestView, Wait
+    from meshca.planning.intermediate import Refuse, Wait
+    from meshca.planning.requestview import RequestView
     from meshca.providers.registry import ProviderRegistry
 
 _log = logging.getLogger(__name__)
