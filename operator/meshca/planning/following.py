@@ -77,8 +77,8 @@ def _is_cross(certificate: x509.Certificate, root: Root, issuer: Root) -> bool:
 
 def bounded(settled: Desired, snapshot: CASnapshot, signer: KeySecret | None) -> Desired:
     """Return the wish with the lives that the primary allows: a leaf lives a third of a signer at most."""
-    granted = intermediate_ttl(snapshot)
-    life = granted or settled.intermediate_ttl
+    # What the primary says may be anything, and a life of seconds would put off renewal to the last moment.
+    life = max(intermediate_ttl(snapshot) or settled.intermediate_ttl, LEAF_TTL_MIN)
     lives = [life]
     if signer is not None and signer.facts is not None:
         lives.append(signer.facts.not_after - signer.facts.not_before - CA_BACKDATE)

@@ -7,7 +7,7 @@ anything: the primary may be broken, or a liar. Whether to believe it is decided
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 from meshca.api.v1alpha1 import scalars
 from meshca.errors import InvalidError
@@ -29,6 +29,8 @@ PRUNED: Final = "Pruned"
 SILENT: Final = timedelta(minutes=15)
 """After this without a report a cluster's name is free for another reporter."""
 _MOST_ROOTS: Final = 16
+_MOST_BUNDLES: Final = 2**53
+"""Larger numbers are no sequence, and no API server takes them."""
 _LONGEST: Final = 1024
 
 
@@ -40,7 +42,7 @@ def read_facts(configuration: Mapping[str, Any] | None, roots: Iterable[JSON]) -
     bundle = _mapping(status.get("bundle"))
     wanted, sequence = _texts(bundle.get("roots")), bundle.get("sequence")
     domain = _text(status.get("trustDomain"))
-    if not wanted or not _is_domain(domain) or isinstance(sequence, bool) or not isinstance(sequence, int):
+    if not wanted or not _is_domain(domain) or not _is_sequence(sequence):
         return "the primary's CA is not ready yet"
     found = {root.fingerprint: (key, root) for key, root in _roots(roots, name)}
     if len(wanted) > _MOST_ROOTS or any(fingerprint not in found for fingerprint in wanted):
@@ -52,7 +54,7 @@ def read_facts(configuration: Mapping[str, Any] | None, roots: Iterable[JSON]) -
     named = _text(status.get("activeRoot"))
     active = [root for key, root in (found[item.fingerprint] for item in mine) if key == named]
     return PrimaryFacts(
-        uid=Meta.of(configuration).uid,
+        uid=_text(Meta.of(configuration).uid),
         trust_domain=domain,
         active_root=active[0].fingerprint if active and active[0].state == ACTIVE else "",
         digest=digest,
@@ -167,6 +169,10 @@ def _needs(value: object) -> Iterable[Need]:
 def _is_forced(rotation: Mapping[str, Any]) -> bool:
     trigger = _text(rotation.get("trigger"))
     return bool(trigger) and rotation.get("forceWithoutCrossSigning") == trigger
+
+
+def _is_sequence(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value < _MOST_BUNDLES
 
 
 def _is_domain(text: str) -> bool:

@@ -79,6 +79,8 @@ def test_a_root_is_active_only_when_both_say_so(changed: JSON, roots: list[JSON]
         pytest.param(configuration(bundle={"roots": []}), ROOTS, "is not ready yet", id="empty bundle"),
         pytest.param(configuration(bundle={"sequence": "7"}), ROOTS, "is not ready yet", id="sequence"),
         pytest.param(configuration(bundle={"sequence": True}), ROOTS, "is not ready yet", id="boolean"),
+        pytest.param(configuration(bundle={"sequence": 0}), ROOTS, "is not ready yet", id="nought"),
+        pytest.param(configuration(bundle={"sequence": 2**53}), ROOTS, "is not ready yet", id="huge"),
         pytest.param(configuration(), ROOTS[:1], "do not agree (yet)", id="a root is missing"),
         pytest.param(
             configuration(),

@@ -815,11 +815,14 @@ def test_a_leaf_lives_a_third_of_the_signer_at_most() -> None:
     plan = world.plan()
     assert isinstance(plan.authority, Authority)
     assert plan.authority.leaf_ttl == 10 * HOUR
-    world.told = {"intermediate_ttl": HOUR}
+    world.told = {"intermediate_ttl": timedelta(seconds=1)}
     world.look()
     plan = world.plan()
     assert isinstance(plan.authority, Authority)
     assert plan.authority.leaf_ttl == HOUR
+    # It is renewed in time, whatever the primary says of the next one.
+    assert plan.due is not None
+    assert plan.due <= plan.authority.signer_not_after - HOUR / 2
 
 
 def test_a_lost_status_is_found_again() -> None:
