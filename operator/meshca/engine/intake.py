@@ -40,6 +40,8 @@ PUBLICATION_DELAY = 1.0
 """Seconds over which changes of the bundle's places are gathered into one status write."""
 CENSUS_DELAY = 1.0
 """Seconds over which moved leaves are gathered into one status write."""
+CENSUS_RATE = 10_000
+"""Leaves for each further second: a census looks at every leaf that is left."""
 
 
 def configuration_key(name: str) -> Key:
@@ -228,7 +230,8 @@ class Intake:
     def moved(self, configuration: str) -> None:
         """Look at a configuration soon, because what a rotation has left to do has changed."""
         if configuration in self._store.configurations:
-            self._queue.add_after(configuration_key(configuration), CENSUS_DELAY, Urgency.CONTROL)
+            delay = census_delay(len(self._store.leaves))
+            self._queue.add_after(configuration_key(configuration), delay, Urgency.CONTROL)
 
     def _root_changed(self, configuration: str, root: str) -> None:
         """Take in that the leaves that need a root are others now; nothing in itself under the active one."""
@@ -277,6 +280,11 @@ class Intake:
     def _queue_all(self, views: Iterable[LeafView]) -> None:
         for view in views:
             self.queue_leaf(view)
+
+
+def census_delay(leaves: int) -> float:
+    """Return the seconds over which moved leaves are gathered when there are so many."""
+    return max(CENSUS_DELAY, leaves / CENSUS_RATE)
 
 
 def newer(resource_version: str, known: str) -> bool:

@@ -23,6 +23,7 @@ class ProviderRegistry:
 
     def __init__(self) -> None:
         self._made: dict[str, Provider] = {}
+        self._installed: tuple[str, ...] = ()
 
     def get(self, kind: str) -> Provider:
         """Return the provider of a type."""
@@ -32,15 +33,18 @@ class ProviderRegistry:
 
     def cross_signers(self) -> frozenset[str]:
         """Name the providers whose roots can sign another root; one that does not load cannot."""
+        if not self._installed:
+            # Read once: it goes through the metadata of every package, and nothing is installed meanwhile.
+            self._installed = tuple(point.name for point in entry_points(group=ENTRY_POINTS))
         able = set()
-        for point in entry_points(group=ENTRY_POINTS):
+        for name in self._installed:
             try:
-                provider = self.get(point.name)
+                provider = self.get(name)
             except MisconfiguredError:
                 # Told when it is asked to do something.
                 continue
             if isinstance(provider, CrossSigns):
-                able.add(point.name)
+                able.add(name)
         return frozenset(able)
 
 

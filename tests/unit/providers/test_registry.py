@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING
 
 import pytest
@@ -68,3 +69,17 @@ def test_a_plug_in_that_cannot_be_made_is_told_and_tried_again(monkeypatch: pyte
 class _Unmakeable:
     def __init__(self) -> None:
         raise RuntimeError
+
+
+def test_installed_packages_are_searched_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    searched: list[str] = []
+
+    def search(**wanted: str) -> object:
+        if "name" not in wanted:
+            searched.append(wanted["group"])
+        return entry_points(**wanted)
+
+    monkeypatch.setattr(registry, "entry_points", search)
+    found = ProviderRegistry()
+    assert [found.cross_signers() for _ in range(3)] == [frozenset({"Builtin"})] * 3
+    assert searched == [registry.ENTRY_POINTS]
