@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 Patch = tuple[object, str, object]
 USUAL = Scope(events=40, prune=False)
+WISHES = Scope(events=25, prune=False, only=("trigger", "csr"))
+LEAVES = Scope(events=8, prune=False, only=("csr", "managed", "manual"))
+ROTATION = Scope(events=8, prune=True, only=("trigger", "csr", "managed"))
+SECRETS = Scope(events=15, prune=False, only=("managed", "foreign_secret"))
 CALM = Scope(events=3, prune=False)
 
 
@@ -203,7 +207,7 @@ class _Anybody:
 
 BREAKAGES = (
     Breakage("forgets the active root", "I1", _forgets_the_active_root),
-    Breakage("any number of roots", "I1", _any_number_of_roots),
+    Breakage("any number of roots", "I1", _any_number_of_roots, scope=WISHES),
     Breakage("leaves without cross-certificates", "I2", _leaves_without_cross_certificates),
     Breakage("gate is always open", "I2", _gate_is_always_open),
     Breakage("prunes by what the watch told", "I3", _prunes_by_what_the_watch_told),
@@ -212,8 +216,8 @@ BREAKAGES = (
     Breakage("key in the status", "I5", _key_in_the_status),
     Breakage("writes what is there already", "I6", _writes_what_is_there_already, scope=CALM),
     Breakage("says Pending before it issues", "I7", _says_pending_before_it_issues, scope=CALM),
-    Breakage("renewals are forgotten", "I8", _renewals_are_forgotten, scope=Scope()),
-    Breakage("any root will do", "I8", _any_root_will_do),
-    Breakage("names come from another namespace", "I9", _names_come_from_another_namespace),
-    Breakage("takes Secrets of others", "I9", _takes_secrets_of_others),
+    Breakage("renewals are forgotten", "I8", _renewals_are_forgotten, (2,), ROTATION),
+    Breakage("any root will do", "I8", _any_root_will_do, scope=WISHES),
+    Breakage("names come from another namespace", "I9", _names_come_from_another_namespace, scope=LEAVES),
+    Breakage("takes Secrets of others", "I9", _takes_secrets_of_others, scope=SECRETS),
 )

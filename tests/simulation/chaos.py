@@ -50,7 +50,9 @@ USUAL, RARE = 4, 1
 class Chaos:
     """The events of one cluster; ``told`` is what happened, for people who read a history."""
 
-    def __init__(self, cluster: SimCluster, rng: random.Random, tell: Any) -> None:
+    def __init__(
+        self, cluster: SimCluster, rng: random.Random, tell: Any, only: tuple[str, ...] = ()
+    ) -> None:
         self.cluster = cluster
         self.server = cluster.server
         self.rng = rng
@@ -62,7 +64,8 @@ class Chaos:
         self.refusing = ""
         self.gap = False
         self.server.writer.admission.append(self._admit)
-        self._events = [name for name in dir(self) if name.startswith("do_")]
+        events = [name for name in dir(self) if name.startswith("do_")]
+        self._events = [name for name in events if not only or name.removeprefix("do_") in only]
         self._weights = [getattr(getattr(self, name), "weight", USUAL) for name in self._events]
 
     def begin(self) -> None:

@@ -43,6 +43,8 @@ class Scope:
 
     events: int = 60
     prune: bool = True
+    only: tuple[str, ...] = ()
+    """Names of the events that may happen; all of them by default."""
 
 
 @dataclass
@@ -65,7 +67,7 @@ class World:
             SimCluster(f"c{number}", random.Random(f"cluster {number} {self.seed}"), self.true, self.note)
             for number in range(self.clusters)
         ]
-        self.chaos = [Chaos(cluster, self.rng, self.tell) for cluster in self.all]
+        self.chaos = [Chaos(cluster, self.rng, self.tell, self.scope.only) for cluster in self.all]
 
     @property
     def trace(self) -> str:
@@ -144,12 +146,16 @@ class World:
         # What no watch tells is noticed by the safety net.
         await asyncio.sleep(SAFETY_NET + 60)
         if self.scope.prune:
+            # One replica is enough to wait with, and costs half.
+            for node in [node for node in cluster.nodes if not node.leads][: cluster.replicas - 1]:
+                await node.down()
             said = await self._until(
                 lambda: settled.left_over(cluster) or settled.owed(cluster), PRUNED_WITHIN
             )
             if said and not self.judged():
                 self.found.append(f"I8: not within {PRUNED_WITHIN:.0f} s: {said}")
             self.ends["pruned"] = self.true.monotonic() - begun
+            cluster.up()
         self.tell("everything is right")
 
     async def _is_quiet(self, cluster: SimCluster) -> None:
