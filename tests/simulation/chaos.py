@@ -303,8 +303,9 @@ class Chaos:
         namespace, name = self.rng.choice(NAMESPACES), f"tls-{self.rng.randrange(2)}"
         found = self.server.find(names.SECRET, name, namespace)
         if found is None:
-            body = {"metadata": {"name": name, "namespace": namespace}, "data": {"mine": "QQ=="}}
-            self.server.create(names.SECRET, body)
+            # Of the kind that the operator's own apply would take over.
+            body = {"type": "kubernetes.io/tls", "data": {"tls.crt": "QQ==", "tls.key": "QQ=="}}
+            self.server.create(names.SECRET, body | {"metadata": {"name": name, "namespace": namespace}})
         elif not found["metadata"].get("ownerReferences"):
             self.server.delete(names.SECRET, name, namespace)
         return f"{namespace}/{name}"

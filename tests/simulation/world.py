@@ -132,6 +132,9 @@ class World:
                 chaos.repair()
             pause = min(pause * 1.3, 60.0)
             said = str(what())
+            if any(cluster.condition("Ready")[1] == "RootKeyMissing" for cluster in self.all):
+                # Nobody can sign until a person's way out is through.
+                self._peace = self.true.monotonic()
             if self.true.monotonic() > self._peace + OVERDUE:
                 self.found += [f"I8: in peace, {text}" for c in self.all for text in settled.overdue(c)]
         return said

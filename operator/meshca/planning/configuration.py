@@ -175,9 +175,11 @@ def _mark_active(situation: Situation) -> Step | None:
 
 def _commit_active(situation: Situation) -> Step | None:
     root = situation.root
-    if root is None or situation.signer is None or situation.active_name == root.meta.name:
+    if root is None or situation.active_name == root.meta.name:
         return None
-    return CommitActive(root)
+    # A lost status is restored whatever else is lost: no rotation, the way out, begins without it.
+    was_active = root.activated_at is not None and root.rotated_out_at is None
+    return CommitActive(root) if situation.signer is not None or was_active else None
 
 
 def _clear_pruned(situation: Situation) -> Step | None:

@@ -208,7 +208,8 @@ def _watched(found: Situation, root: Root) -> str | None:
     if number:
         listed = ", ".join(item.name for item in census.stragglers)
         return f"{number} leaves need it, the first to expire are {listed}"
-    return "the leaves are still being read" if census.unread else None
+    # Without a signer they are not read at all: then only the API server knows.
+    return "the leaves are still being read" if census.unread and found.signer is not None else None
 
 
 def _first_end(found: Situation) -> datetime | None:

@@ -176,3 +176,25 @@ def test_unreadable_root_is_not_adopted() -> None:
     assert world.roots == []
     assert world.condition("Ready")[1] == "RootKeyMissing"
     assert isinstance(world.plan().step, steps.Step | None)
+
+
+def test_status_root_key_and_signer_all_lost_leave_a_forced_rotation_as_the_way_out() -> None:
+    world = bootstrapped()
+    lost = world.active_name
+    world.status, world.root_secrets, world.signer_secrets = {}, [], []
+    world.settle()
+    assert world.active_name == lost
+    assert world.condition("Ready")[1] == "RootKeyMissing"
+    world.ask("out", forceWithoutCrossSigning="out", minimumPublishTime="0s")
+    plan = world.settle()
+    assert world.active_name != lost
+    assert isinstance(plan.authority, Authority)
+
+
+def test_root_that_was_never_active_is_not_put_into_use_without_a_signer() -> None:
+    world = World()
+    while not world.roots:
+        world.step()
+    world.root_secrets = []
+    world.settle()
+    assert "CommitActive" not in world.done

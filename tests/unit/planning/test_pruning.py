@@ -158,6 +158,18 @@ def test_watch_that_knows_of_a_leaf_saves_the_question() -> None:
     assert world.root(old.meta.name).status["leaves"] == 1
 
 
+def test_leaves_that_nobody_can_read_for_want_of_a_signer_hold_no_root() -> None:
+    world, old = rotated()
+    active = world.active
+    world.now = NOW + KEPT
+    world.root_secrets = [item for item in world.root_secrets if item.meta.name != active.key_secret]
+    world.signer_secrets = []
+    world.census = Census(unread=3)
+    world.settle()
+    assert "GatherEvidence" in world.done
+    assert old.meta.name not in [root.meta.name for root in world.roots]
+
+
 @pytest.mark.parametrize(
     ("leaf", "wanted"),
     [
