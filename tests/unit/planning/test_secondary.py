@@ -357,7 +357,9 @@ def test_i10_a_root_is_used_only_when_the_primary_says_so_at_that_moment() -> No
     assert world.active_name == first
     assert "waits for the primary" in world.condition("RotationInProgress")[2]
     # Its signer is there, so nothing but the primary's word is missing.
-    world.view = replace(world.view, facts=replace(world.facts(), active_root="")) if world.view else None
+    world.look(facts=replace(world.facts(), active_root=""))
+    world.settle()
+    assert world.active_name == first
     world.look()
     world.settle()
     assert world.active_name != first
@@ -484,6 +486,7 @@ def test_a_mirrored_root_stays_while_the_primary_does_not_say_that_it_is_gone(to
         world.view = None
     world.settle()
     assert world.root(first).status["state"] == "Retiring"
+    assert "to be removed" not in world.root(first).status["conditions"][0]["message"]
 
 
 def test_a_mirrored_root_that_was_never_used_goes_with_the_primarys_word() -> None:
