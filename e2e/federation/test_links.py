@@ -47,7 +47,7 @@ OUTAGES = (
     # It has activated, and moves its own leaves with nobody to ask.
     Outage("cut in Reissue", lambda link: link.cut(), at_secondary=True),
     Outage("slow from the beginning to the end", lambda link: link.delay(0.3), before=True, lasts=True),
-    Outage("reset every second to the end", lambda link: link.flap(1), before=True, lasts=True),
+    Outage("reset every three seconds to the end", lambda link: link.flap(3), before=True, lasts=True),
 )
 
 
