@@ -96,7 +96,7 @@ def _prunes_by_what_the_watch_told() -> list[Patch]:
 
     return [
         (lookout.Lookout, "evidence", nobody),
-        (pruning, "prunable_after", lambda found, _: found.snapshot.now),
+        (rotation, "keep_for", lambda *_: timedelta(0)),
         (pruning, "_watched", lambda *_: None),
     ]
 

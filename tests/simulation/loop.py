@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Ts = TypeVarTuple("Ts")
 MOST_CALLBACKS_AT_ONCE = 200_000
 """Callbacks without any time passing after which a history is a busy loop."""
+MOST_CALLBACKS = 1_500_000
+"""Callbacks after which a history goes round in circles although its time passes; usual ones take 50,000."""
 
 
 class Owner(Protocol):
@@ -137,6 +139,8 @@ class SimLoop(asyncio.BaseEventLoop):
         self._at_once += 1
         if self._at_once > MOST_CALLBACKS_AT_ONCE:
             raise BusyLoopError(f"{self._at_once} callbacks at {self._moment}, the last one {handle!r}")
+        if self.steps > MOST_CALLBACKS:
+            raise BusyLoopError(f"{self.steps} callbacks in one history, the last one {handle!r}")
         owner = handle._context.get(OWNER)
         if owner is not None:
             owner.step()
