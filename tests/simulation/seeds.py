@@ -11,7 +11,7 @@ import os
 import secrets
 
 FIXED = 24
-FRESH = 16
+FRESH = 8
 
 
 def fixed() -> range:

@@ -40,8 +40,12 @@ def test_a_seed_is_one_history() -> None:
     assert first.trace != other.trace
 
 
-@pytest.mark.parametrize("hash_seed", ["0", "1"])
-def test_a_history_does_not_depend_on_the_order_of_sets(hash_seed: str) -> None:
+def test_a_history_does_not_depend_on_the_order_of_sets() -> None:
+    assert len({in_a_process_of_its_own(hash_seed) for hash_seed in ("0", "1")}) == 1
+
+
+def in_a_process_of_its_own(hash_seed: str) -> str:
+    """Return the trace of a history as ``make replay`` would see it, under an order of sets."""
     code = (
         "from tests.simulation import history; from tests.simulation.world import Scope\n"
         f"print(history.run(7, Scope(events={SHORT.events}, prune=False)).trace)"
@@ -54,4 +58,4 @@ def test_a_history_does_not_depend_on_the_order_of_sets(hash_seed: str) -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
-    assert done.stdout.strip() == history.run(7, SHORT).trace
+    return done.stdout.strip()
