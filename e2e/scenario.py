@@ -35,6 +35,7 @@ STRICT_VALUES = VALUES | {"managedKeys.namespaces": "{keys}", "log.level": "debu
 """Chart values of the installation that scenarios may disturb."""
 
 _numbers = itertools.count()
+_bundles = {False: itertools.count(), True: itertools.count()}
 
 
 def medic(cluster: Cluster) -> str:
@@ -58,16 +59,18 @@ def serves(cluster: Cluster, resource: Resource) -> bool:
 # --- certificate authorities --------------------------------------------------------------------
 
 
-def configuration(namespace: str, **spec: Any) -> JSON:
+def configuration(namespace: str, *, federated: bool = False, **spec: Any) -> JSON:
     """Return a CAConfiguration with a name, trust domain and bundle of its own, published in one namespace.
 
-    ``spec`` adds or replaces fields; None leaves one out.
+    ``federated``: for the clusters of a federation, where CAs stay; the few bundle names are dealt out there
+    by themselves, so that what other scenarios take brings no name round again. ``spec`` adds or replaces
+    fields; None leaves one out.
     """
     number = next(_numbers)
     own = {
         "trustDomain": f"ca-{number}.example",
         "trustBundle": {
-            "configMapName": SPARE_BUNDLES[number % len(SPARE_BUNDLES)],
+            "configMapName": SPARE_BUNDLES[next(_bundles[federated]) % len(SPARE_BUNDLES)],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
             "clusterTrustBundle": False,
         },

@@ -144,7 +144,7 @@ def test_a_secondary_is_promoted_when_its_primary_is_lost(mesh: Mesh) -> None:
 
 def test_047_a_former_primary_becomes_a_secondary_and_keeps_its_old_root(world: World) -> None:
     primary, west = world.sites[PRIMARY].cluster, world.sites[WEST].cluster
-    body = scenario.configuration("default")
+    body = scenario.configuration("default", federated=True)
     authority = body["metadata"]["name"]
     for cluster in (primary, west):
         installation.configure(cluster, body, SECONDS)

@@ -50,7 +50,7 @@ def invited(world: World) -> Callable[[str], tuple[str, JSON]]:
 
     def make(site: str) -> tuple[str, JSON]:
         primary = world.sites[PRIMARY].cluster
-        body = scenario.configuration("default")
+        body = scenario.configuration("default", federated=True)
         primary.apply(body)
         authority = body["metadata"]["name"]
         primary.wait(scenario.path(authority), timeout=SECONDS)

@@ -155,7 +155,7 @@ class World:
         ``spec`` are fields of the primary's CAConfiguration.
         """
         primary = self.sites[PRIMARY]
-        body = scenario.configuration("", **spec)
+        body = scenario.configuration("", federated=True, **spec)
         authority = str(body["metadata"]["name"])
         namespace = f"mesh-{authority}"
         body["spec"]["trustBundle"]["namespaceSelector"] = {
