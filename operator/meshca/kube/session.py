@@ -23,6 +23,7 @@ from meshca.kube.transport import Response, Stream
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
+    from aiohttp.abc import AbstractStreamWriter
     from aiohttp.client_middlewares import ClientHandlerType
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
@@ -42,6 +43,10 @@ _HEADERS = {
 
 def _always() -> bool:
     return True
+
+
+def _late(what: str) -> TransientError:
+    return TransientError(f"{what}: the Lease may be lost before the write ends", reason="LeaseExpiring")
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -65,11 +70,26 @@ class _Connector(aiohttp.TCPConnector):
         connection = await super().connect(req, traces, timeout)
         if req.method != "GET" and not self._may_write():
             connection.release()
-            raise TransientError(
-                f"{req.method} {req.url.path}: the Lease may be lost before the write ends",
-                reason="LeaseExpiring",
-            )
+            raise _late(f"{req.method} {req.url.path}")
         return connection
+
+
+class _Body(aiohttp.BytesPayload):
+    """The body of a write, which asks a last time: aiohttp sends it, headers first, in a task of its own.
+
+    What is handed to the event loop after that leaves at the end of the loop's round, whatever happens.
+    """
+
+    def __init__(self, value: bytes, what: str, may_write: Callable[[], bool]) -> None:
+        super().__init__(value)
+        self._what = what
+        self._may_write = may_write
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        """Write headers and body; ``TransientError`` and nothing at all when they must not be sent."""
+        if not self._may_write():
+            raise _late(self._what)
+        await super().write_with_length(writer, content_length)
 
 
 def open_client(
@@ -133,6 +153,7 @@ class Session:
         self._server = credentials.server.rstrip("/")
         self._server_name = credentials.tls_server_name or None
         self._most_bytes = most_bytes
+        self._may_write = may_write
         # Watches stay open for minutes: they must not use up the places of requests.
         self._requests = open_client(credentials, connections=connections, agent=agent, may_write=may_write)
         self._streams = open_client(credentials, agent=agent)
@@ -152,11 +173,12 @@ class Session:
         headers = {"Accept": accept}
         if content_type:
             headers["Content-Type"] = content_type
+        data = _Body(body, f"{method} {path}", self._may_write) if body else None
         try:
             async with self._requests.request(
                 method,
                 self._url(path, params),
-                data=body,
+                data=data,
                 headers=headers,
                 allow_redirects=False,
                 timeout=_limits(timeout),
@@ -233,6 +255,8 @@ async def _lines(content: aiohttp.StreamReader, most: int, what: str) -> AsyncIt
 
 
 def _broken(error: Exception, what: str) -> TransientError:
+    if isinstance(error.__cause__, TransientError):
+        return error.__cause__  # what the body itself refused
     kind = type(error).__name__
     if isinstance(error, aiohttp.ClientSSLError):
         return TransientError(

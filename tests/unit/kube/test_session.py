@@ -352,6 +352,28 @@ async def test_213_a_write_that_waited_for_a_connection_until_the_lease_was_over
     assert seen == ["PUT /sent", "GET /read"]
 
 
+async def test_213_a_write_whose_connection_was_there_in_time_is_not_sent_after_the_lease() -> None:
+    """As when the process is frozen after it got the connection, before the event loop's next round."""
+    seen: list[str] = []
+    asked: list[str] = []
+
+    async def note(request: web.Request) -> web.Response:
+        seen.append(f"{request.method} {request.path}")
+        return web.json_response({})
+
+    def once() -> bool:
+        asked.append("")
+        return len(asked) == 1
+
+    async with listening(note) as url, session(url, may_write=once) as http:
+        with pytest.raises(errors.TransientError, match="PUT /late: the Lease may be lost") as caught:
+            await http.request("PUT", "/late", body=b"{}", timeout=5)
+        assert caught.value.reason == "LeaseExpiring"
+        assert not isinstance(caught.value, errors.UnknownOutcomeError)
+        assert (await http.request("GET", "/read", timeout=5)).status == 200
+    assert (seen, len(asked)) == (["GET /read"], 2)
+
+
 async def test_an_answer_that_is_too_large_is_given_up() -> None:
     async def large(_: web.Request) -> web.Response:
         return web.Response(body=b"x" * 5000)
