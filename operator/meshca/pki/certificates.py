@@ -34,6 +34,7 @@ _GARBAGE: Final = (
     x509.UnsupportedGeneralNameType,
 )
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
+Extensions = dict[x509.ObjectIdentifier, "x509.Extension[x509.ExtensionType]"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +157,34 @@ def path_length_of(certificate: x509.Certificate) -> int | None:
     return found.value.path_length if found else None
 
 
+def extensions_of(certificate: x509.Certificate) -> Extensions:
+    """Return all extensions by their OID: for whoever asks for several, since each search reads them all."""
+    return {found.oid: found for found in certificate.extensions}
+
+
+def pick(extensions: Extensions, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
+    """Return one of the extensions by OID, or none when it is not there."""
+    return cast("x509.Extension[_Extension] | None", extensions.get(kind.oid))
+
+
 # Asked again and again for the same signers, and twice for each leaf that is read.
 @lru_cache(maxsize=1024)
 def facts(certificate: x509.Certificate) -> Facts:
     """Collect the facts of one certificate; ``InvalidError`` when its key is of a kind never used."""
-    public = public_key_of(certificate)
+    public, extensions = public_key_of(certificate), extensions_of(certificate)
+    own, issuers = pick(extensions, x509.SubjectKeyIdentifier), pick(extensions, x509.AuthorityKeyIdentifier)
+    basic, names = pick(extensions, x509.BasicConstraints), pick(extensions, x509.SubjectAlternativeName)
     return Facts(
         fingerprint=fingerprint(certificate),
         subject=certificate.subject.rfc4514_string(),
-        subject_key_id=subject_key_id_of(certificate).hex(),
-        authority_key_id=authority_key_id_of(certificate).hex(),
+        subject_key_id=own.value.digest.hex() if own else "",
+        authority_key_id=(issuers.value.key_identifier or b"").hex() if issuers else "",
         serial=f"{certificate.serial_number:x}",
         not_before=certificate.not_valid_before_utc,
         not_after=certificate.not_valid_after_utc,
-        is_ca=is_ca(certificate),
-        path_length=path_length_of(certificate),
-        uris=uris_of(certificate),
+        is_ca=basic.value.ca if basic else False,
+        path_length=basic.value.path_length if basic else None,
+        uris=tuple(names.value.get_values_for_type(x509.UniformResourceIdentifier)) if names else (),
         key_spec=spec_of(public),
         public_key_sha256=hashlib.sha256(public_key_info(public)).hexdigest(),
     )

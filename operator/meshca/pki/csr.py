@@ -71,22 +71,23 @@ def _read(request: x509.CertificateSigningRequest, keys: KeyPolicy) -> Certifica
     check_algorithm(request.signature_algorithm_oid, public)
     if not request.is_signature_valid:
         raise InvalidError("its signature does not verify: it was not made by the key it asks for")
-    names = _alternative_names(request.extensions)
+    extensions = {found.oid: found.value for found in request.extensions}
+    names = _alternative_names(extensions.get(x509.SubjectAlternativeName.oid))
+    basic = extensions.get(x509.BasicConstraints.oid)
     return CertificateSigningRequest(
         public_key=public,
         key_spec=spec,
         uris=tuple(name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)),
         dns_names=tuple(name.value for name in names if isinstance(name, x509.DNSName)),
         ip_addresses=tuple(_address(name) for name in names if isinstance(name, x509.IPAddress)),
-        wants_ca=_wants_ca(request.extensions),
+        wants_ca=isinstance(basic, x509.BasicConstraints) and basic.ca,
     )
 
 
-def _alternative_names(extensions: x509.Extensions) -> list[x509.GeneralName]:
-    try:
-        names = list(extensions.get_extension_for_class(x509.SubjectAlternativeName).value)
-    except x509.ExtensionNotFound:
+def _alternative_names(found: x509.ExtensionType | None) -> list[x509.GeneralName]:
+    if not isinstance(found, x509.SubjectAlternativeName):
         return []
+    names = list(found)
     if len(names) > _NAMES_LIMIT:
         raise InvalidError(f"{len(names)} alternative names, more than {_NAMES_LIMIT}")
     for name in names:
@@ -104,10 +105,3 @@ def _address(name: x509.IPAddress) -> IPAddress:
     if isinstance(name.value, ipaddress.IPv4Network | ipaddress.IPv6Network):
         raise InvalidError("an alternative name is an IP network where an address belongs")
     return name.value
-
-
-def _wants_ca(extensions: x509.Extensions) -> bool:
-    try:
-        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
-    except x509.ExtensionNotFound:
-        return False

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, Self
+from functools import cache
+from typing import TYPE_CHECKING, Final, Self, cast
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
@@ -46,6 +47,12 @@ class KeyAlgorithm(StrEnum):
 
 _DEFAULT_SIZE: Final = {KeyAlgorithm.ECDSA: 256, KeyAlgorithm.RSA: 3072, KeyAlgorithm.ED25519: 0}
 
+_ALGORITHMS: Final[dict[type, KeyAlgorithm]] = {
+    ec.EllipticCurvePublicKey: KeyAlgorithm.ECDSA,
+    rsa.RSAPublicKey: KeyAlgorithm.RSA,
+    ed25519.Ed25519PublicKey: KeyAlgorithm.ED25519,
+}
+
 
 @dataclass(frozen=True, slots=True)
 class KeySpec:
@@ -68,6 +75,9 @@ class KeySpec:
 
     def __str__(self) -> str:
         return f"{self.algorithm} {self.size}" if self.size else str(self.algorithm)
+
+
+_ED25519: Final = KeySpec(KeyAlgorithm.ED25519, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +112,8 @@ class KeyPolicy:
         """Return what a public key is; ``InvalidError`` for one outside the list or with an odd exponent."""
         spec = spec_of(public)
         self.check_spec(spec)
-        if isinstance(public, rsa.RSAPublicKey):
-            exponent = public.public_numbers().e
+        if spec.algorithm is KeyAlgorithm.RSA:
+            exponent = cast("rsa.RSAPublicKey", public).public_numbers().e
             if exponent % 2 == 0 or not RSA_EXPONENT <= exponent <= _RSA_EXPONENT_MAX:
                 raise InvalidError(
                     f"{self.purpose} key {spec} has an unsafe public exponent; use {RSA_EXPONENT}"
@@ -115,27 +125,41 @@ CA_KEYS: Final = KeyPolicy("CA", ecdsa=(224, 256, 384, 521), rsa=(2048, 3072, 40
 LEAF_KEYS: Final = KeyPolicy("leaf", ecdsa=(256, 384, 521), rsa=(2048, 8192), rsa_between=True)
 
 
+@cache
+def _algorithm_of(kind: type) -> KeyAlgorithm | None:
+    # Asking abstract classes about a key takes as long as hashing it, and a leaf's is looked at ten times.
+    return next((algorithm for base, algorithm in _ALGORITHMS.items() if issubclass(kind, base)), None)
+
+
+@cache
+def _of_curve(curve: type[ec.EllipticCurve]) -> KeySpec | None:
+    size = next((size for size, known in _CURVES.items() if issubclass(curve, known)), None)
+    return None if size is None else KeySpec(KeyAlgorithm.ECDSA, size)
+
+
 def spec_of(public: object) -> KeySpec:
     """Say what a public key is; ``InvalidError`` when it is of a kind that meshca never uses."""
-    if isinstance(public, ec.EllipticCurvePublicKey):
-        if not isinstance(public.curve, tuple(_CURVES.values())):
+    algorithm = _algorithm_of(type(public))  # type: ignore[arg-type]  # mypy takes no class for hashable
+    if algorithm is KeyAlgorithm.ECDSA:
+        curve = cast("ec.EllipticCurvePublicKey", public).curve
+        spec = _of_curve(type(curve))
+        if spec is None:
             raise InvalidError(
-                f"ECDSA curve {public.curve.name} is not supported; supported are P-224, P-256, P-384, P-521"
+                f"ECDSA curve {curve.name} is not supported; supported are P-224, P-256, P-384, P-521"
             )
-        return KeySpec(KeyAlgorithm.ECDSA, public.curve.key_size)
-    if isinstance(public, rsa.RSAPublicKey):
-        return KeySpec(KeyAlgorithm.RSA, public.key_size)
-    if isinstance(public, ed25519.Ed25519PublicKey):
-        return KeySpec(KeyAlgorithm.ED25519, 0)
-    kind = type(public).__name__.removesuffix("PublicKey")
-    raise InvalidError(f"key algorithm {kind} is not supported; supported are {', '.join(KeyAlgorithm)}")
+        return spec
+    if algorithm is KeyAlgorithm.RSA:
+        return KeySpec(algorithm, cast("rsa.RSAPublicKey", public).key_size)
+    if algorithm is KeyAlgorithm.ED25519:
+        return _ED25519
+    name = type(public).__name__.removesuffix("PublicKey")
+    raise InvalidError(f"key algorithm {name} is not supported; supported are {', '.join(KeyAlgorithm)}")
 
 
 def known_key(public: object) -> PublicKey:
     """Narrow a parsed public key to the kinds meshca uses; ``InvalidError`` for any other."""
     spec_of(public)
-    assert isinstance(public, PublicKey)
-    return public
+    return cast("PublicKey", public)
 
 
 def check_ca_key(public: object) -> KeySpec:

@@ -8,13 +8,13 @@ verifies is for chain.py.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from meshca.errors import InvalidError
-from meshca.pki.certificates import path_length_of, subject_key_id_of, uris_of
+from meshca.pki.certificates import extensions_of, path_length_of, pick, subject_key_id_of, uris_of
 from meshca.pki.issuer import check_can_issue
 from meshca.pki.keys import PublicKey, check_leaf_key
 from meshca.pki.signatures import check_algorithm
@@ -22,6 +22,7 @@ from meshca.pki.signatures import check_algorithm
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
+    from meshca.pki.certificates import Extensions
     from meshca.pki.identity import SPIFFEID, TrustDomain
     from meshca.pki.issuer import Issuer
     from meshca.pki.names import IPAddress
@@ -37,9 +38,6 @@ _MAY_BE_CRITICAL: Final = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME,
 }
 
-_Kind = TypeVar("_Kind", bound=x509.ExtensionType)
-_Extensions = dict[x509.ObjectIdentifier, "x509.Extension[x509.ExtensionType]"]
-
 
 def lint_leaf(
     certificate: x509.Certificate,
@@ -51,7 +49,7 @@ def lint_leaf(
     ip_addresses: Collection[IPAddress] = (),
 ) -> None:
     """Refuse a leaf that is not exactly the X509-SVID that was granted (X-01 to X-15)."""
-    extensions = _by_oid(certificate)
+    extensions = extensions_of(certificate)
     _raise(
         [
             *_validity(certificate, issuer),
@@ -67,7 +65,7 @@ def lint_leaf(
 
 def lint_root(certificate: x509.Certificate, *, trust_domain: TrustDomain) -> None:
     """Refuse a generated root that strict peers or a later cross-signature trip over (X-20 to X-32)."""
-    found = [*_validity(certificate, None), *_critical(_by_oid(certificate))]
+    found = [*_validity(certificate, None), *_critical(extensions_of(certificate))]
     found += _ca(certificate, (trust_domain.uri,))
     if certificate.issuer != certificate.subject:
         found.append("a root's issuer must be its subject")
@@ -112,14 +110,6 @@ def _raise(findings: list[str]) -> None:
         raise InvalidError(f"the certificate fails its lint: {'; '.join(findings)}", reason=REASON)
 
 
-def _by_oid(certificate: x509.Certificate) -> _Extensions:
-    return {found.oid: found for found in certificate.extensions}
-
-
-def _get(extensions: _Extensions, kind: type[_Kind]) -> x509.Extension[_Kind] | None:
-    return cast("x509.Extension[_Kind] | None", extensions.get(kind.oid))
-
-
 def _validity(certificate: x509.Certificate, issuer: Issuer | None) -> Iterator[str]:
     if certificate.version is not x509.Version.v3:
         yield "the version must be 3"
@@ -131,10 +121,10 @@ def _validity(certificate: x509.Certificate, issuer: Issuer | None) -> Iterator[
         yield "X-13 NotAfter is later than the issuer's"
 
 
-def _under(certificate: x509.Certificate, extensions: _Extensions, issuer: Issuer) -> Iterator[str]:
+def _under(certificate: x509.Certificate, extensions: Extensions, issuer: Issuer) -> Iterator[str]:
     if certificate.issuer != issuer.subject:
         yield "the issuer must be the subject of the issuer"
-    aki = _get(extensions, x509.AuthorityKeyIdentifier)
+    aki = pick(extensions, x509.AuthorityKeyIdentifier)
     if aki is None or aki.value != issuer.authority_key_id:
         yield "X-14 authorityKeyIdentifier must be the issuer's subjectKeyIdentifier and nothing else"
     try:
@@ -145,17 +135,17 @@ def _under(certificate: x509.Certificate, extensions: _Extensions, issuer: Issue
 
 def critical_findings(certificate: x509.Certificate) -> list[str]:
     """List the critical extensions that a peer may not understand."""
-    return list(_critical(_by_oid(certificate)))
+    return list(_critical(extensions_of(certificate)))
 
 
-def _critical(extensions: _Extensions) -> Iterator[str]:
+def _critical(extensions: Extensions) -> Iterator[str]:
     for oid, found in extensions.items():
         if found.critical and oid not in _MAY_BE_CRITICAL:
             yield f"extension {oid.dotted_string} must not be critical"
 
 
 def _ca_under(certificate: x509.Certificate, issuer: Issuer, uris: Collection[str]) -> list[str]:
-    extensions = _by_oid(certificate)
+    extensions = extensions_of(certificate)
     return [
         *_validity(certificate, issuer),
         *_under(certificate, extensions, issuer),
@@ -174,26 +164,27 @@ def _ca(certificate: x509.Certificate, uris: Collection[str]) -> Iterator[str]:
 
 
 def _leaf_key(certificate: x509.Certificate, public_key: PublicKey) -> Iterator[str]:
-    if certificate.public_key() != public_key:
+    found = certificate.public_key()
+    if found != public_key:
         yield "X-12 the public key must be the requester's"
     try:
-        check_leaf_key(certificate.public_key())
+        check_leaf_key(found)
     except InvalidError as error:
         yield error.message
 
 
-def _leaf_usage(extensions: _Extensions) -> Iterator[str]:
-    basic = _get(extensions, x509.BasicConstraints)
+def _leaf_usage(extensions: Extensions) -> Iterator[str]:
+    basic = pick(extensions, x509.BasicConstraints)
     if basic is None or not basic.critical or basic.value.ca:
         yield "X-05 basicConstraints must be critical and CA:FALSE"
-    usage = _get(extensions, x509.KeyUsage)
+    usage = pick(extensions, x509.KeyUsage)
     if usage is None or not usage.critical:
         yield "X-06 keyUsage must be critical"
     if usage and not usage.value.digital_signature:
         yield "X-07 keyUsage must have digitalSignature"
     if usage and (usage.value.key_cert_sign or usage.value.crl_sign):
         yield "X-08 keyUsage must not have keyCertSign or cRLSign"
-    extended = _get(extensions, x509.ExtendedKeyUsage)
+    extended = pick(extensions, x509.ExtendedKeyUsage)
     if extended is None:
         yield "X-10 extKeyUsage is missing"
     elif set(extended.value) != _SERVER_AND_CLIENT:
@@ -202,12 +193,12 @@ def _leaf_usage(extensions: _Extensions) -> Iterator[str]:
 
 def _leaf_names(
     certificate: x509.Certificate,
-    extensions: _Extensions,
+    extensions: Extensions,
     uri: str,
     dns_names: Collection[str],
     ip_addresses: Collection[IPAddress],
 ) -> Iterator[str]:
-    found = _get(extensions, x509.SubjectAlternativeName)
+    found = pick(extensions, x509.SubjectAlternativeName)
     names = list(found.value) if found else []
     if not certificate.subject.rdns and found and not found.critical:
         yield "X-04 alternative names must be critical, since the subject is empty"

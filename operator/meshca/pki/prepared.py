@@ -61,7 +61,7 @@ def issue(prepared: Prepared, signer_key: PrivateKey) -> x509.Certificate:
     content = draft.tbs_certificate_bytes
     signature = sign(signer_key, content)
     return x509.load_der_x509_certificate(
-        tlv(_SEQUENCE, content + _algorithm(draft) + tlv(_BIT_STRING, b"\x00" + signature))
+        tlv(_SEQUENCE, content + _algorithm(draft, content) + tlv(_BIT_STRING, b"\x00" + signature))
     )
 
 
@@ -74,9 +74,8 @@ def tlv(tag: int, content: bytes) -> bytes:
     return bytes((tag, _LONG_FORM | len(length))) + length + content
 
 
-def _algorithm(draft: x509.Certificate) -> bytes:
+def _algorithm(draft: x509.Certificate, content: bytes) -> bytes:
     der = to_der(draft)
-    content = draft.tbs_certificate_bytes
     # SEQUENCE { content, AlgorithmIdentifier, BIT STRING }: the identifier is always short.
     start = der.index(content) + len(content)
     return der[start : start + 2 + der[start + 1]]
