@@ -3,7 +3,7 @@
 Decides the order: CA objects first; then leaves that are about to expire; then first issues and
 renewals, of which renewals get at least 30 % while both wait, in each lane and over all; then re-issues.
 A bundle that changed for every place at once takes turns with leaves, one by one, so that a thousand
-namespaces hold up no leaf, and no namespace that has no bundle yet.
+namespaces hold up no leaf, and no namespace that has no bundle yet. So do the requests of secondaries.
 A lane is the leaves of one CAConfiguration; lanes take turns, and so do the namespaces within one, except
 that re-issues of a lane go by rank. A lane's limits are looked at when an item is taken, never when it is
 added, so what waits for a token is overtaken by whatever is more urgent when the token comes.
@@ -229,7 +229,7 @@ class Dispatcher:
         return None if entry is None else entry.queued_at
 
     def _one_of_many(self, now: float) -> Entry | None:
-        """Take out a leaf or a place of a bundle, by turns while both wait; None when nothing may start."""
+        """Take out a leaf or what is spread, by turns while both wait; None when nothing may start."""
         choice = None if self._spread and self._spreads_next else self._choose(now)
         if choice is None and self._spread:
             self._spreads_next = False

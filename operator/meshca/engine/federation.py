@@ -7,7 +7,7 @@ are taken on fresh reads. Called from watch handlers, so nothing here waits. Bod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from meshca.engine.work import Key, Urgency
 from meshca.planning.requestview import read_request
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 FEDERATED = "federated"
 INTERMEDIATE = "intermediate"
+REQUESTED: Final = Urgency.SPREAD
+"""A secondary may ask as often as it likes: no leaf waits for more than a turn, and no CA decision at all."""
 DELETED = "DELETED"
 Name = tuple[str, str]
 
@@ -112,7 +114,7 @@ class FederationIntake:
         self.requests[place] = RequestFacts(
             request.meta.uid, request.cluster, request.configuration, request.issued
         )
-        self._queue.add(intermediate_key(*place), Urgency.CONTROL)
+        self._queue.add(intermediate_key(*place), REQUESTED)
 
     def forget_request(self, place: Name) -> None:
         """Forget a request that is gone."""
@@ -150,4 +152,4 @@ class FederationIntake:
 
     def _look_at_requests(self, keys: Iterable[Name]) -> None:
         for key in keys:
-            self._queue.add(intermediate_key(*key), Urgency.CONTROL)
+            self._queue.add(intermediate_key(*key), REQUESTED)

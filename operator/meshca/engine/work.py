@@ -30,7 +30,7 @@ class Urgency(IntEnum):
     CONTROL = 0
     """A CA object, a policy, the bundle of one place: few, and never behind a limit on leaves."""
     SPREAD = 1
-    """A bundle that changed for every place at once: many, so it takes turns with leaves."""
+    """What changed everywhere at once, or a secondary asks for: many, so they take turns with leaves."""
     EXPIRING = 2
     """A leaf past 90 % of its life."""
     FIRST = 3

@@ -117,16 +117,16 @@ class Workers:
                 return outcome
             case federation.INTERMEDIATE:
                 outcome, due = await self._intermediates.reconcile(key.namespace, key.name)
-                self._look_again(key, due)
+                self._look_again(key, due, federation.REQUESTED)
                 return outcome
             case intake.BUNDLE:
                 return await self._publisher.reconcile(key.namespace, key.name)
             case _:
                 return await self._admissions.reconcile()
 
-    def _look_again(self, key: Key, due: datetime | None) -> None:
+    def _look_again(self, key: Key, due: datetime | None, urgency: Urgency = Urgency.CONTROL) -> None:
         if due is not None:
-            self._timers.set(key, due, Urgency.CONTROL)
+            self._timers.set(key, due, urgency)
 
     def throttled(self, key: Key, _urgency: Urgency) -> None:
         """Have it said, once, that a request waits behind a limit; called by the queue."""
