@@ -170,6 +170,28 @@ async def test_late_deletion_of_an_earlier_secret_is_ignored(cluster: Cluster) -
     assert cluster.written() == []
 
 
+@with_cluster
+async def test_secret_as_an_etcd_restore_left_it_is_believed_when_listed_and_not_before(
+    cluster: Cluster,
+) -> None:
+    cluster.leaf(secretName="web-tls")
+    await cluster.until_said("Issued")
+    assert cluster.engine is not None
+    secret = cluster.server.find(names.SECRET, "web-tls", "shop")
+    assert secret is not None
+    earlier = secret["metadata"] | {"resourceVersion": "1"}
+    restored = dict(secret, metadata=earlier, data=secret["data"] | {"tls.key": "QQ=="})
+    known = cluster.engine.store.secrets["shop", "web-tls"]
+    cluster.engine.intake.managed_secret("MODIFIED", restored)
+    assert cluster.engine.store.secrets["shop", "web-tls"] == known
+    cluster.engine.intake.managed_secret("", restored)
+    view = cluster.engine.store.secrets["shop", "web-tls"]
+    assert (view.resource_version, view.consistent) == ("1", False)
+    cluster.written()
+    await asyncio.sleep(5)
+    assert ("patch", "Secret", "web-tls", 200) in cluster.written()
+
+
 @pytest.mark.parametrize(
     ("version", "known", "later"),
     [("10", "9", True), ("9", "10", False), ("9", "9", False), ("x", "9", True)],

@@ -147,7 +147,7 @@ class Intake:
         self._queue.add(leaf_key(*view.key), Urgency.REISSUE, view.spec.configuration, rank(view))
 
     def managed_secret(self, event: str, body: Mapping[str, Any]) -> None:
-        """Take in a managed Secret; older news than what was written here is ignored."""
+        """Take in a managed Secret; older news than what was written here is ignored unless listed."""
         meta = Meta.of(body)
         place = (meta.namespace, meta.name)
         known = self._store.secrets.get(place)
@@ -157,11 +157,8 @@ class Intake:
             self._store.secrets.pop(place, None)
         else:
             view = secret_view(body)
-            if (
-                known is not None
-                and known.uid == view.uid
-                and not newer(view.resource_version, known.resource_version)
-            ):
+            same = known if known is not None and known.uid == view.uid else None
+            if same is not None and _is_old(event, view.resource_version, same.resource_version):
                 return
             self._store.secrets[place] = view
         self._queue_all(self._store.leaves.of_secret(*place))

@@ -42,7 +42,7 @@ def reflectors(
         **more: Any,
     ) -> Reflector:
         def hand_over(event: WatchEvent) -> None:
-            take(event.type, event.object)
+            take(_what(event) if take == intake.managed_secret else event.type, event.object)
 
         return Reflector(gateway, resource, namespace, handler=hand_over, clock=clock, **more)
 
@@ -82,10 +82,14 @@ def leaf_reflector(gateway: Gateway, intake: Intake, clock: Clock) -> Reflector:
     """Return the reflector of leaves, the one kind of which there are tens of thousands."""
 
     def hand_over(event: WatchEvent) -> None:
-        # What was listed counts whatever its version: versions go back when etcd is restored.
-        intake.leaf("" if event.listed and event.type != DELETED else event.type, event.object)
+        intake.leaf(_what(event), event.object)
 
     return Reflector(gateway, names.LEAF, handler=hand_over, listed=intake.leaves_listed, clock=clock)
+
+
+def _what(event: WatchEvent) -> str:
+    """Name an event; what was listed counts whatever its version: they go back when etcd is restored."""
+    return "" if event.listed and event.type != DELETED else event.type
 
 
 async def insist(read: Callable[[], Awaitable[T]]) -> T:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, cast
+from unittest.mock import Mock, call, patch
 
 import pytest
 
 from meshca.api import names
-from meshca.kube.gateway import Gateway
+from meshca.kube.gateway import Gateway, WatchEvent
 from meshca.runtime import sources
 from tests.fakes import pki
 from tests.fakes.apiserver.server import ApiServer
@@ -73,6 +74,26 @@ async def test_leaves_are_listed_then_watched() -> None:
         server.delete(names.LEAF, "new", "default")
         await asyncio.sleep(1)
         assert told.take() == [("ADDED", "new"), ("MODIFIED", "new"), ("DELETED", "new")]
+
+
+@pytest.mark.parametrize(("kind", "told"), [("managed_secret", ""), ("account", "ADDED")])
+def test_listed_managed_secrets_are_told_apart_from_watched_ones(kind: str, told: str) -> None:
+    intake = Mock()
+    found: dict[Any, Any] = {}
+
+    def keep(_gateway: object, resource: object, _namespace: str = "", **more: Any) -> None:
+        found[resource, more.get("label_selector", "")] = more["handler"]
+
+    settings = Mock(namespace="meshca", trust_bundle_names=(), managed_key_namespaces=("*",))
+    with patch.object(sources, "Reflector", keep):
+        sources.reflectors(Mock(), settings, intake, LoopClock(), cluster_bundles=False)
+    selectors = {
+        "managed_secret": (names.SECRET, f"{names.LABEL_LEAF}=true"),
+        "account": (names.SERVICE_ACCOUNT, ""),
+    }
+    found[selectors[kind]](WatchEvent("ADDED", {}, listed=True))
+    found[selectors[kind]](WatchEvent("DELETED", {}, listed=True))
+    assert getattr(intake, kind).call_args_list == [call(told, {}), call("DELETED", {})]
 
 
 async def test_what_vanished_while_the_watch_was_down_is_told_as_deleted() -> None:
