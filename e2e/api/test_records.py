@@ -144,7 +144,6 @@ NOT_HIS: list[tuple[str, JSON]] = [
     ("finalizer-replaced", {"metadata": {"finalizers": ["example.org/x"]}}),
 ]
 HIS: list[tuple[str, JSON]] = [
-    ("prune-now", {"metadata": {"annotations": {names.ANNOTATION_PRUNE_NOW: "0" * 64}}}),
     ("prune-now-removed", {"metadata": {"annotations": {names.ANNOTATION_PRUNE_NOW: None}}}),
     ("foreign-annotation", {"metadata": {"annotations": {"example.org/x": "y"}}}),
     ("label", {"metadata": {"labels": {"x": "y"}}}),
@@ -177,6 +176,25 @@ def test_an_active_caroot_is_deleted_by_nobody_else(api: Cluster) -> None:
     assert everything.status == 403
     assert "deletionTimestamp" not in api.request("GET", path_of(names.CA_ROOT, name=name))["metadata"]
     assert delete(api, names.CA_ROOT, name, token=operator(api)).status == 200
+
+
+def test_an_active_caroot_is_pruned_for_nobody_else(api: Cluster) -> None:
+    name = a_root(api, "asked", ACTIVE)
+    wish = {"metadata": {"annotations": {names.ANNOTATION_PRUNE_NOW: "0" * 64}}}
+    for identity in (ALICE, "admin"):
+        answer = patch(api, names.CA_ROOT, name, wish, identity=identity)
+        assert answer.status == 403
+        assert "is active" in answer.body["message"]
+    assert patch(api, names.CA_ROOT, name, wish, token=operator(api)).status == 200
+
+
+@pytest.mark.parametrize(("label", "annotations"), [("fresh", {}), ("retired", RETIRED)])
+def test_prune_now_of_another_caroot_is_left_to_rbac(
+    api: Cluster, label: str, annotations: dict[str, str]
+) -> None:
+    name = a_root(api, f"asked-{label}", annotations)
+    wish = {"metadata": {"annotations": {names.ANNOTATION_PRUNE_NOW: "0" * 64}}}
+    assert patch(api, names.CA_ROOT, name, wish, identity=ALICE).status == 200
 
 
 @pytest.mark.parametrize(("label", "annotations"), [("fresh", {}), ("retired", RETIRED)])

@@ -148,6 +148,21 @@ async def test_prune_now_of_another_fingerprint_or_of_the_active_root_does_nothi
         assert states(cluster) == {old: "Retiring", new: "Active"}
 
 
+async def test_prune_now_of_the_active_root_is_not_granted_when_it_is_active_no_more() -> None:
+    async with with_leaves() as (cluster, _):
+        first = active(cluster)
+        prune_now(cluster, first)
+        await asyncio.sleep(60)
+        assert "rotate first" in root(cluster, first)["status"]["conditions"][0]["message"]
+        _, second = await rotate(cluster)
+        await asyncio.sleep(60)
+        assert states(cluster) == {first: "Retiring", second: "Active"}
+        assert names.ANNOTATION_PRUNE_NOW not in root(cluster, first)["metadata"]["annotations"]
+        assert events(cluster).count("PruneRefused") == 1
+        prune_now(cluster, first)
+        await gone(cluster, first)
+
+
 async def test_prune_now_is_refused_while_an_older_trusted_root_signed_the_root() -> None:
     async with with_leaves() as (cluster, _):
         first, second = await rotate(cluster)

@@ -345,7 +345,7 @@ class World:
     @_apply.register
     def _mark_rotated_out(self, step: steps.MarkRotatedOut, _: CAPlan) -> None:
         moment = self.now.replace(microsecond=0)
-        self.change_root(step.root, rotated_out_at=moment, prunable_after=step.prunable_after)
+        self.change_root(step.root, rotated_out_at=moment, prunable_after=step.prunable_after, prune_now="")
 
     @_apply.register
     def _mark_in_force(self, step: steps.MarkInForce, _: CAPlan) -> None:

@@ -250,6 +250,7 @@ def _records(parameters: AdmissionParameters) -> JSON:
             _annotations_are_ours(),
             _finalizer_is_ours(),
             _active_root_stays(),
+            _active_root_is_not_pruned(),
         ],
     }
 
@@ -309,6 +310,19 @@ def _active_root_stays() -> JSON:
         f"request.operation != 'DELETE' || !({quoted(names.ANNOTATION_ACTIVATED_AT)} in "
         f"variables.oldAnnotations) || {quoted(names.ANNOTATION_ROTATED_OUT_AT)} in variables.oldAnnotations",
         "this CARoot is active: rotate to another root before deleting it",
+    )
+
+
+def _active_root_is_not_pruned() -> JSON:
+    """Refuse to take a wish that cannot be granted, and that nobody may remember later."""
+    wish = quoted(names.ANNOTATION_PRUNE_NOW)
+    return _deny_unless(
+        f"!({_ROOT_CHANGES}) || !({wish} in variables.annotations) || "
+        f"({wish} in variables.oldAnnotations && "
+        f"variables.annotations[{wish}] == variables.oldAnnotations[{wish}]) || "
+        f"!({quoted(names.ANNOTATION_ACTIVATED_AT)} in variables.oldAnnotations) || "
+        f"{quoted(names.ANNOTATION_ROTATED_OUT_AT)} in variables.oldAnnotations",
+        "this CARoot is active: rotate to another root before having it pruned",
     )
 
 

@@ -164,15 +164,20 @@ class TurnExecutor:
         )
 
     @_run.register
-    async def _mark_rotated_out(self, step: steps.MarkRotatedOut, _context: Context) -> None:
+    async def _mark_rotated_out(self, step: steps.MarkRotatedOut, context: Context) -> None:
         await annotate(
             self._cluster,
             step.root,
             {
                 names.ANNOTATION_ROTATED_OUT_AT: format_time(self._clock.now()),
                 names.ANNOTATION_PRUNABLE_AFTER: format_time(step.prunable_after),
+                # Asked of a root in use it was refused; it must not be granted later, when nobody expects it.
+                names.ANNOTATION_PRUNE_NOW: None,
             },
         )
+        if step.root.prune_now:
+            note = f"{names.ANNOTATION_PRUNE_NOW} of root {step.root.meta.name} is not granted: it was active"
+            self._tell(context.body, "Warning", "PruneRefused", f"{note}; ask again if it is to go now")
 
     @_run.register
     async def _mark_in_force(self, step: steps.MarkInForce, _context: Context) -> None:

@@ -340,6 +340,17 @@ def test_prune_now_never_takes_the_active_root() -> None:
     assert "rotate first" in message_of(world, world.active)
 
 
+def test_prune_now_of_the_active_root_is_forgotten_when_another_takes_its_place() -> None:
+    world = bootstrapped()
+    first = world.active
+    world.change_root(first, prune_now=first.facts.fingerprint)
+    world.ask("one")
+    world.settle()
+    assert world.active_name != first.meta.name
+    assert world.root(first.meta.name).prune_now == ""
+    assert first.meta.name in names_of(world)
+
+
 def test_prune_now_is_refused_while_an_older_trusted_root_has_signed_that_root() -> None:
     world, first = rotated()
     second = world.active
