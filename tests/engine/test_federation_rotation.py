@@ -81,9 +81,11 @@ async def test_120_gate_waits_for_the_acknowledgement_of_each_cluster_and_opens_
         assert (state, reason) == ("True", "SecondaryBehind")
         assert "'east' does not hold root" in message
         assert "west" not in message
+        assert events(cluster).count("SecondaryBehind") == 1
         east.follow()
         await cluster.until(lambda: active(cluster) != old, 10)
         assert cluster.condition("Degraded")[0] == "False"
+        assert events(cluster).count("SecondariesFollow") == 1
 
 
 async def test_cluster_that_never_reported_holds_nothing_up() -> None:

@@ -75,7 +75,31 @@ async def test_210_unreachable_at_renewal() -> None:
         await second.until(lambda: signers(found) not in ([], before), 180)
         await until(second, "Reachable", "True", "Connected")
         assert second.secrets(names.KEY_ROLE_REQUESTED) == []
-        assert "SignerGranted" in events(second)
+        told = events(second)
+        assert (told.count("PrimaryUnreachable"), told.count("PrimaryReachable")) == (1, 1)
+        assert told.count("SignerGranted") == 2
+
+
+async def test_210_a_primary_that_is_away_for_longer_than_the_signer_lives() -> None:
+    async with joined(ttl="6h") as (found, witness):
+        second = found.secondary
+        found.line.cut()
+        await asyncio.sleep(5 * HOUR)
+        await issues(second, "web")
+        assert "IssuingStopped" not in events(second)
+        await until(second, "Ready", "False", "Pending", 2 * HOUR)
+        assert second.condition()[2].startswith("waits for the primary: the primary cannot be reached")
+        assert events(second)[-1] == "IssuingStopped"
+        second.leaf("late", renewal="Automatic")
+        await second.until(lambda: second.ready("late") == ("Pending", "SignerNotReady"), 60)
+        await asyncio.sleep(HOUR)
+        assert events(second).count("IssuingStopped") == 1
+        found.line.heal()
+        await until(second, "Ready", "True", "Initialised", 300)
+        await second.until(lambda: second.ready("late")[0] == "Issued", 600)
+        told = events(second)
+        assert {"PrimaryReachable", "SignerGranted"} <= set(told[told.index("IssuingStopped") :])
+        assert witness.broken == []
 
 
 @pytest.mark.parametrize("phase", ["Prepare", "Publish", "Activate", "Reissue", "Complete"])
@@ -91,9 +115,16 @@ async def test_cut_in_each_phase_of_the_primarys_rotation_and_healed(phase: str)
         await asyncio.sleep(20 * MINUTE)
         await issues(second, "web")
         assert reason(second, "Ready") == ("True", "Initialised")
+        assert events(second).count("PrimaryUnreachable") == 1
         found.line.heal()
         await follows(found)
         assert found.active(second) != before
+        assert "PrimaryReachable" in events(second)
+        if phase in {"Prepare", "Publish"}:
+            # Later on it has acknowledged both roots already.
+            assert "SecondaryBehind" in events(primary)
+            await until(primary, "Degraded", "False", "AsExpected", 4 * HOUR)
+            assert "SecondariesFollow" in events(primary)
         assert witness.active[-1] == found.active(second)
 
 
@@ -237,6 +268,7 @@ async def test_another_trust_domain() -> None:
             assert "a trust domain never changes" in second.condition()[2]
             await asyncio.sleep(10 * MINUTE)
             assert (second.secrets(), found.requests()) == ([], [])
+            assert events(second).count("PrimaryMismatch") == 1
 
 
 async def test_two_secondaries_with_one_name() -> None:
@@ -327,6 +359,8 @@ async def test_the_primary_is_replaced() -> None:
             await second.until(lambda: found.active(second) == other.active(other.primary), 900)
             states = [item["status"]["state"] for item in second.server.all(names.CA_ROOT)]
             assert sorted(states) == ["Active", "Retiring"]
+            told = events(second)
+            assert (told.count("PrimaryMismatch"), told.count("PrimaryAccepted")) == (1, 1)
         assert witness.broken == []
 
 
@@ -344,10 +378,22 @@ async def test_a_secondary_that_was_down_for_a_rotation_and_its_successor() -> N
             trigger(primary, text)
             await primary.until(lambda before=before: found.active(primary) != before, HOUR)  # type: ignore[misc]
             await asyncio.sleep(2 * HOUR)
+        assert reason(primary, "Degraded") == ("True", "SecondaryBehind")
+        assert "SecondaryBehind" in events(primary)
+        assert "ClusterUnreachable" in registrations(found)
         async with second.operator():
             await follows(found)
             await second.until(lambda: second.ready("csr")[0] == "Issued", 60)
             await until(second, "Reachable", "True", "Connected")
+            await until(primary, "Degraded", "False", "AsExpected", 4 * HOUR)
+            assert "SecondariesFollow" in events(primary)
+            assert "ClusterReachable" in registrations(found)
+
+
+def registrations(found: Federation) -> set[str]:
+    """Return the reasons of the Events about registered clusters."""
+    told = found.primary.server.all(names.EVENT)
+    return {item["reason"] for item in told if item["regarding"]["kind"] == names.FEDERATED_CLUSTER.kind}
 
 
 async def test_047_a_former_primary_becomes_a_secondary() -> None:
@@ -369,6 +415,8 @@ async def test_047_a_former_primary_becomes_a_secondary() -> None:
             }
             assert states == {mine: "Retiring", found.active(second): "Active"}
             assert len(second.secrets("root")) == 1
+            told = ["PrimaryJoined", "RootMirrored", "SignerGranted", "RootActivated", "RotationCompleted"]
+            assert set(told) <= set(events(second))
             await second.until(lambda: second.status("csr")["root"] == found.active(second), 60)
             await asyncio.sleep(2 * HOUR)
             assert [item["metadata"]["name"] for item in second.server.all(names.CA_ROOT)] == [
@@ -393,6 +441,7 @@ async def test_a_secondary_is_promoted_while_its_primary_is_lost() -> None:
             item["metadata"]["name"]: item["status"]["state"] for item in second.server.all(names.CA_ROOT)
         }
         assert states == {mirrored: "Retiring", found.active(second): "Active"}
+        assert {"RootActivated", "RotationCompleted"} <= set(events(second)[-3:])
         assert reason(second, "Reachable") == ("", "")
         assert "federation" not in found.status(second)
         assert reason(second, "Ready") == ("True", "Initialised")

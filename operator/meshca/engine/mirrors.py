@@ -29,6 +29,12 @@ if TYPE_CHECKING:
     from meshca.engine.ports import Cluster, Recorder
 
 JSON = dict[str, Any]
+_TOLD = OURS | {Reason.SECONDARY_BEHIND}
+_ENDED: dict[str, tuple[str, str]] = {
+    Reason.NOT_REGISTERED: ("Registered", "the primary signs for this cluster again"),
+    Reason.SECONDARY_BEHIND: ("SecondariesFollow", "no registered cluster lags behind any more"),
+}
+_ACCEPTED = ("PrimaryAccepted", "the primary is followed again")
 
 
 class MirrorExecutor:
@@ -146,18 +152,24 @@ class MirrorExecutor:
             names.SECRET, meta.name, meta.namespace, {"metadata": metadata, "data": entries}
         )
 
-    def tell_primary(self, body: JSON, before: JSON, after: JSON) -> None:
-        """Record one Event for each change of what the status says about the primary."""
+    def tell_others(self, body: JSON, before: JSON, after: JSON) -> None:
+        """Record one Event for each change of what the status says about other clusters."""
         if after.get("federation") and not before.get("federation"):
             self._tell(body, "Normal", "PrimaryJoined", "the primary was met, and its roots are mirrored")
         self._tell_reachable(body, before, after)
+        self._tell_stopped(body, before, after)
         was, now = (find_condition(observed(item), ConditionType.DEGRADED) for item in (before, after))
         earlier, present = was.reason if was else "", now.reason if now else ""
-        if now is not None and present in OURS and present != earlier:
+        if now is not None and present in _TOLD and present != earlier:
             self._tell(body, "Warning", present, now.message)
-        elif earlier in OURS and present not in OURS:
-            reason = "Registered" if earlier == Reason.NOT_REGISTERED else "PrimaryAccepted"
-            self._tell(body, "Normal", reason, "the primary is followed again")
+        elif earlier in _TOLD and present not in _TOLD:
+            self._tell(body, "Normal", *_ENDED.get(earlier, _ACCEPTED))
+
+    def _tell_stopped(self, body: JSON, before: JSON, after: JSON) -> None:
+        """Tell that nothing is issued any more, long after it was told that the primary is away."""
+        was, now = (find_condition(observed(item), ConditionType.READY) for item in (before, after))
+        if after.get("federation") and was and now and (was.status, now.status) == ("True", "False"):
+            self._tell(body, "Warning", "IssuingStopped", now.message)
 
     def _tell_reachable(self, body: JSON, before: JSON, after: JSON) -> None:
         was, now = (find_condition(observed(item), ConditionType.REACHABLE) for item in (before, after))

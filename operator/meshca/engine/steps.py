@@ -76,7 +76,7 @@ class StepExecutor:
     def tell_phase(self, body: JSON, before: JSON, after: JSON) -> None:
         """Record an Event for each new phase or end of a rotation, and for what is new about the primary."""
         self._turns.tell_phase(body, before, after)
-        self._mirrors.tell_primary(body, before, after)
+        self._mirrors.tell_others(body, before, after)
 
     async def execute(self, plan: CAPlan, body: JSON) -> None:
         """Carry out a step; errors of the call pass through, and ``ConflictError`` means observe again."""
