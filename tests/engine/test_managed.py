@@ -16,6 +16,7 @@ from meshca.engine.intake import configuration_key
 from meshca.engine.work import Urgency
 from meshca.pki import certificates
 from meshca.planning.authority import Authority
+from tests.fakes import pki
 from tests.fakes.apiserver import status as api
 from tests.fakes.apiserver.faults import Fault
 from tests.fakes.engine import OPERATOR, Cluster, ready, with_cluster
@@ -145,6 +146,24 @@ async def test_edited_secret_is_repaired_with_a_new_key(cluster: Cluster, edit: 
     assert check_pair(cluster).public_key() != first.public_key()
     assert [kind for _, kind, _, _ in cluster.written()] == ["Secret", "LeafCertificateRequest/status"]
     assert secret(cluster)["metadata"]["labels"][names.LABEL_LEAF] == "true"
+    await asyncio.sleep(HOUR)
+    assert cluster.written() == []
+
+
+@with_cluster
+async def test_root_added_to_the_bundle_of_a_secret_is_removed_again(cluster: Cluster) -> None:
+    cluster.leaf(secretName="web-tls")
+    await cluster.until_said("Issued")
+    written = entry(cluster, "ca.crt")
+    key = pki.key("ECDSA 256", "foreign")
+    foreign = pki.imported_root(key, not_before=pki.NOW, not_after=pki.NOW + 99 * pki.DAY)
+    more = base64.b64encode(written + certificates.to_pem(foreign).encode()).decode()
+    cluster.written()
+    cluster.server.merge(names.SECRET, "web-tls", "shop", {"data": {"ca.crt": more}})
+    await asyncio.sleep(10)
+    assert entry(cluster, "ca.crt") == written
+    check_pair(cluster)
+    assert [kind for _, kind, _, _ in cluster.written()] == ["Secret", "LeafCertificateRequest/status"]
     await asyncio.sleep(HOUR)
     assert cluster.written() == []
 

@@ -16,6 +16,7 @@ from meshca.engine.intake import newer
 from meshca.errors import AlreadyExistsError, InvalidError, NotFoundError, UnknownOutcomeError
 from meshca.pki import chain, keys
 from meshca.pki.certificates import load_all, to_pem
+from meshca.planning.moves import bundle_digest
 from meshca.planning.refusals import secret_conflict
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode, owner_uid, secret_view
 from meshca.planning.views import Meta
@@ -88,7 +89,11 @@ class ManagedKeys:
         place = (view.meta.namespace, view.spec.secret_name)
         known = self._store.secrets[place]
         body = {
-            "metadata": {"uid": known.uid, "resourceVersion": known.resource_version},
+            "metadata": {
+                "uid": known.uid,
+                "resourceVersion": known.resource_version,
+                "annotations": _notes(authority.bundle),
+            },
             "data": {names.BUNDLE_KEY: encode(authority.bundle)},
         }
         self._note(await self._cluster.patch(names.SECRET, place[1], place[0], body))
@@ -189,12 +194,18 @@ class ManagedKeys:
             self._store.secrets[place] = view
 
 
+def _notes(bundle: str) -> dict[str, str]:
+    """Record which bundle is written, by which a root that somebody adds to it is noticed."""
+    return {names.ANNOTATION_BUNDLE_DIGEST: bundle_digest(bundle)}
+
+
 def _secret(view: LeafView, key: PrivateKey, text: str, bundle: str) -> JSON:
     return {
         "metadata": {
             "name": view.spec.secret_name,
             "namespace": view.meta.namespace,
             "labels": {names.LABEL_MANAGED_BY: names.MANAGED_BY, names.LABEL_LEAF: "true"},
+            "annotations": _notes(bundle),
             "ownerReferences": [
                 {
                     "apiVersion": names.API_VERSION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from typing import Any
 
 import pytest
@@ -118,6 +119,15 @@ def test_sound_managed_secret() -> None:
 )
 def test_edited_managed_secret_is_not_consistent(data: dict[str, str]) -> None:
     assert not secret_view(managed(**data)).consistent
+
+
+def test_bundle_that_is_not_the_one_that_was_written_is_not_consistent() -> None:
+    body = managed()
+    written = hashlib.sha256(certificates.to_pem(PAIR.root).encode()).hexdigest()
+    body["metadata"]["annotations"] = {names.ANNOTATION_BUNDLE_DIGEST: written}
+    assert secret_view(body).consistent
+    body["data"]["ca.crt"] = encode(certificates.to_pem(PAIR.root, OTHER.root))
+    assert not secret_view(body).consistent
 
 
 def test_bundle_with_one_more_root_is_fine_as_in_a_rotation() -> None:
