@@ -293,6 +293,24 @@ async def test_imported_root_that_is_refused_says_why_and_heals(
         await cluster.until_said("Issued")
 
 
+async def test_imported_root_serves_one_configuration_until_that_is_gone() -> None:
+    cluster = Cluster()
+    cluster.policy()
+    import_secret(cluster, import_root(not_after=FAR, uris=()))
+    provider = {"type": "Builtin", "builtin": {"rootSecretName": "mine"}}
+    cluster.configure(provider=provider)
+    await asyncio.sleep(60)
+    async with cluster.operator():
+        await cluster.until_ready()
+        bundle = {"configMapName": "second", "clusterTrustBundle": False}
+        cluster.configure("second", trustDomain="other.org", provider=provider, trustBundle=bundle)
+        await cluster.until(lambda: cluster.condition(name="second")[1] == "InvalidConfiguration", 5)
+        assert "of CAConfiguration 'default'" in cluster.condition(name="second")[2]
+        assert len(cluster.server.all(names.CA_ROOT)) == 1
+        cluster.server.delete(names.CA_CONFIGURATION, "default")
+        await cluster.until(lambda: cluster.condition(name="second")[0] == "True", 30)
+
+
 async def test_imported_secret_replaced_in_place_rotates_to_a_root_of_the_same_name() -> None:
     cluster = Cluster()
     cluster.policy()

@@ -14,14 +14,14 @@ from meshca.api.v1alpha1.caconfiguration import DEFAULT_TRUST_BUNDLE
 from meshca.api.v1alpha1.scalars import parse_duration
 from meshca.errors import InvalidError
 from meshca.pki import certificates
-from meshca.planning.ca import MIRRORED, Root
+from meshca.planning.ca import MIRRORED, ImportedPair, Root
 from meshca.planning.primaryfacts import read_crosses
 from meshca.planning.secondaries import read_intermediates
 from meshca.planning.secrets import renewal_of
 from meshca.planning.views import Meta, annotations_of, read_time
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from datetime import timedelta
 
 JSON = dict[str, Any]
@@ -69,6 +69,32 @@ def read_root(body: JSON) -> Root | None:
         finalizers=_finalizers(body),
         intermediates=read_intermediates(notes.get(names.ANNOTATION_INTERMEDIATES, "")),
         cross=read_crosses((body.get("status") or {}).get("crossCertificates")) if mirrored else (),
+    )
+
+
+def alone(
+    imported: ImportedPair | None, roots: Iterable[JSON], living: Collection[str], mine: str
+) -> ImportedPair | None:
+    """Refuse an imported root whose key serves another configuration: two meshes would trust each other.
+
+    One that this configuration holds already is never refused, so that a running CA goes on; one whose
+    other configuration is gone is free.
+    """
+    if imported is None or not imported.public_key:
+        return imported
+    owners: dict[str, str] = {}
+    for body in roots:
+        root, owner = read_root(body), str(_spec(body).get("caConfigurationName", ""))
+        if root is not None and root.facts.public_key_sha256 == imported.public_key:
+            owners[owner] = root.meta.name
+    others = sorted(owners.keys() & set(living))
+    if mine in owners or not others:
+        return imported
+    return ImportedPair(
+        "",
+        "",
+        f"the imported root has the key of CARoot {owners[others[0]]!r} of CAConfiguration {others[0]!r}:"
+        " each would trust the certificates of the other; import a root with a key of its own",
     )
 
 

@@ -16,7 +16,7 @@ from meshca.api import names
 from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.engine.authorities import BundleWish
-from meshca.engine.castate import read_roots, rival, unreadable_roots
+from meshca.engine.castate import alone, read_roots, rival, unreadable_roots
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
 from meshca.engine.repeats import Repeats
@@ -170,6 +170,7 @@ class ConfigurationReconciler:
         imported = await self._imported(wish or accepted)
         roots = await self._cluster.list(names.CA_ROOT)
         mine = read_roots(roots, meta.name)
+        imported = alone(imported, roots, {Meta.of(item).name for item in everyone}, meta.name)
         active = str((body.get("status") or {}).get("activeRoot", ""))
         return CASnapshot(
             now=self._clock.now(),
