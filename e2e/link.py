@@ -32,16 +32,13 @@ class Link:
 
     ``heal`` ends any disturbance. ``cut`` refuses and ends every connection, ``reset`` ends those that are
     open and no more, ``flap`` does so again and again, ``black_hole`` accepts and swallows, ``delay`` holds
-    each piece back for so long.
+    each piece back for so long. ``lead`` has it end somewhere else, for good.
     """
 
     def __init__(self, server: str) -> None:
-        parts = urlsplit(server)
-        assert parts.hostname is not None
-        assert parts.port is not None
-        self._target = (parts.hostname, parts.port)
+        self._target = _place(server)
         self.port = processes.free_port()
-        self.url = f"{parts.scheme}://{HOST}:{self.port}"
+        self.url = f"{urlsplit(server).scheme}://{HOST}:{self.port}"
         self.accepted = 0
         """Connections that were ever accepted."""
         self._loop = asyncio.new_event_loop()
@@ -88,6 +85,11 @@ class Link:
     def delay(self, seconds: float) -> None:
         """Hold each piece back for so long, in both directions."""
         self._call(self._delay(seconds))
+
+    def lead(self, server: str) -> None:
+        """Lead to another server from now on, and end the connections that are open."""
+        self._target = _place(server)
+        self.reset()
 
     def flap(self, seconds: float) -> None:
         """End every connection (RST) after so many seconds, again and again."""
@@ -190,6 +192,13 @@ class Link:
         await self._flows.wait()
         if writer.can_write_eof():
             writer.write_eof()
+
+
+def _place(server: str) -> tuple[str, int]:
+    parts = urlsplit(server)
+    assert parts.hostname is not None
+    assert parts.port is not None
+    return parts.hostname, parts.port
 
 
 def abort(writer: asyncio.StreamWriter) -> None:

@@ -126,6 +126,15 @@ def wait_other(cluster: Cluster, where: str, differs: Callable[[JSON], bool], ti
     return cluster.wait_for(lambda items: next(filter(differs, items), None), where, timeout)
 
 
+def wait_event(cluster: Cluster, name: str, reason: str, timeout: float = 20.0) -> JSON:
+    """Wait until an Event with a reason is there about an object of that name; return it."""
+
+    def about(item: JSON) -> bool:
+        return bool(item["regarding"]["name"] == name and item["reason"] == reason)
+
+    return wait_other(cluster, path_of(names.EVENT), about, timeout)
+
+
 @dataclass(frozen=True, slots=True)
 class Authority:
     """What a CA is made of: CARoots and CA Secrets with the uid and the certificate of each."""

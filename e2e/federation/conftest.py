@@ -22,6 +22,7 @@ MESHES: dict[str, tuple[str, ...]] = {
     "revoked": (WEST,),
     "promoted": (EAST,),
     "restored": (EAST,),
+    "forgotten": (WEST,),
 }
 """Which secondaries each mesh has, each for scenarios of one kind; ``joined`` is joined by the book."""
 

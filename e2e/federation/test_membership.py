@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,13 +10,12 @@ import pytest
 from e2e import installation, scenario, workload
 from e2e.client import path_of
 from e2e.federation import crossing
+from e2e.federation.turning import DUAL_TRUST, published, published_for
 from e2e.federation.world import PRIMARY, SECONDS, WEST, invite, join, meshca, wait_converged, wait_follows
 from e2e.mesh import rotation
 from meshca.api import names
-from meshca.api.v1alpha1.scalars import format_time
 
 if TYPE_CHECKING:
-    from e2e.cluster import Cluster
     from e2e.federation.world import Mesh, World
 
 pytestmark = pytest.mark.cluster
@@ -24,8 +23,6 @@ pytestmark = pytest.mark.cluster
 JSON = dict[str, Any]
 ACKNOWLEDGEMENT = timedelta(minutes=11)
 """A little more than a primary waits for a secondary that does not acknowledge a bundle."""
-DUAL_TRUST = timedelta(minutes=6)
-"""A little more than a root is published that no older one vouches for."""
 
 
 @pytest.mark.parametrize("mesh", ["revoked"], indirect=True)
@@ -39,6 +36,7 @@ def test_123_a_revoked_cluster_gets_no_signer_holds_nothing_up_and_comes_back_by
     # A watch that stands outlives the account, for up to five minutes.
     member.link.reset()
     scenario.wait_ca(member.cluster, mesh.authority, "PrimaryRefuses", kind="Reachable", timeout=SECONDS)
+    scenario.wait_event(member.cluster, mesh.authority, "PrimaryRefuses")
     scenario.issue(member.cluster, mesh.namespace, "still", mesh.authority)
     code, said, _ = meshca(member.cluster, "federation", "status")
     assert (code, "PrimaryRefuses" in said) == (1, True), said
@@ -57,29 +55,6 @@ def test_123_a_revoked_cluster_gets_no_signer_holds_nothing_up_and_comes_back_by
     assert wait_follows(mesh) != old
     wait_converged(mesh, member)
     scenario.issue(member.cluster, mesh.namespace, "again", mesh.authority)
-
-
-def published_for(cluster: Cluster, root: str, time: timedelta) -> None:
-    """Let that much time pass in a cluster since it published a root."""
-    past = format_time(datetime.now(UTC) - time)
-    body = {"metadata": {"annotations": {names.ANNOTATION_PUBLISHED_AT: past}}}
-    where = path_of(names.CA_ROOT, name=root)
-    cluster.client(scenario.medic(cluster)).request("PATCH", where, body)
-
-
-def published(cluster: Cluster, authority: str, known: set[str]) -> str:
-    """Wait for the first root that is none of ``known`` and is published; return its name."""
-    where = path_of(names.CA_ROOT)
-
-    def found(items: list[JSON]) -> str | None:
-        for item in items:
-            mine = item["spec"]["caConfigurationName"] == authority
-            state = item.get("status", {}).get("state")
-            if mine and item["metadata"]["name"] not in known and state == "Published":
-                return str(item["metadata"]["name"])
-        return None
-
-    return cluster.wait_for(found, where, SECONDS)
 
 
 @pytest.mark.parametrize("mesh", ["away"], indirect=True)
@@ -104,6 +79,7 @@ def test_a_cluster_that_was_down_for_two_rotations_catches_up_with_both(mesh: Me
             scenario.wait_ca(
                 primary, mesh.authority, "SecondaryBehind", says=says, kind="Degraded", timeout=SECONDS
             )
+        scenario.wait_event(primary, mesh.authority, "SecondaryBehind")
         # Its leaves of before are good everywhere, since the root that they need is held for it.
         bundle = scenario.bundle(primary, mesh.namespace, mesh.bundle)
         assert workload.openssl_verify(issued["status"]["certificateChain"], bundle) == ""

@@ -31,7 +31,10 @@ def secrets(cluster: Cluster, authority: str) -> list[str]:
 
 
 def wait_degraded(cluster: Cluster, authority: str, reason: str, says: str = "") -> JSON:
-    return scenario.wait_ca(cluster, authority, reason, says=says, kind="Degraded", timeout=SECONDS)
+    """Wait until this is a condition and an Event."""
+    found = scenario.wait_ca(cluster, authority, reason, says=says, kind="Degraded", timeout=SECONDS)
+    scenario.wait_event(cluster, authority, reason)
+    return found
 
 
 def change(manifest: str, **fields: str) -> str:
