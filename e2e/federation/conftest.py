@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e.federation.world import EAST, WEST, World
+from e2e import installation, scenario
+from e2e.federation.world import EAST, PRIMARY, SECONDS, WEST, World
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from concurrent.futures import Future
 
+    from e2e.cluster import Cluster
     from e2e.federation.world import Mesh
+    from e2e.installation import Installation
+
+JSON = dict[str, Any]
 
 MESHES: dict[str, tuple[str, ...]] = {
     "turned": (WEST, EAST),
@@ -35,6 +40,36 @@ def world() -> Iterator[World]:
     """
     with World() as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def cluster(world: World) -> Cluster:
+    """Return the primary, so that no further control plane is started for the scenarios of one alone."""
+    return world.sites[PRIMARY].cluster
+
+
+@pytest.fixture(scope="session")
+def installed(world: World) -> Installation:
+    """Return what is installed in the primary."""
+    return world.sites[PRIMARY]
+
+
+@pytest.fixture
+def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., JSON]]:
+    """Return a function that makes one more CA in the primary, with a bundle name that no mesh has.
+
+    It takes fields of the spec; the CAConfiguration goes with the test.
+    """
+    made: list[str] = []
+
+    def make(**spec: Any) -> JSON:
+        body = scenario.configuration(namespace, federated=True, **spec)
+        made.append(body["metadata"]["name"])
+        return installation.configure(installed.cluster, body, SECONDS)
+
+    yield make
+    for name in made:
+        installed.cluster.exchange("DELETE", scenario.path(name))
 
 
 @pytest.fixture(scope="session")
