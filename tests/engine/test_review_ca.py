@@ -149,6 +149,21 @@ async def test_nothing_irreversible_happens_while_the_clocks_differ() -> None:
         assert cluster.condition("Degraded")[0] == "False"
 
 
+@pytest.mark.parametrize("seconds", [-300, 300, -7200, 7200])
+async def test_leaves_are_signed_while_the_clocks_differ_and_that_is_told(seconds: float) -> None:
+    async with ready() as cluster:
+        # A request that is dated before the policy was in force would be refused for that.
+        await asyncio.sleep(3 * 3600)
+        server = LoopClock()
+        cluster.server.clock = cluster.server.writer.clock = server
+        server.step(seconds)
+        await cluster.until(lambda: cluster.condition("Degraded")[:2] == ("True", "ClockSkew"), 700)
+        cluster.leaf()
+        await cluster.until_said("Issued")
+        leaf, signer = certificates.load_all(cluster.status()["certificateChain"])[:2]
+        assert leaf.not_valid_after_utc <= signer.not_valid_after_utc
+
+
 async def test_ca_and_leaves_of_a_clock_that_ran_ahead_are_made_anew_once_it_is_right() -> None:
     """The clocks of operator and API server went wrong together, so that nothing looked odd."""
     cluster = Cluster()
