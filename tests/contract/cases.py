@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from tests.contract import cases_apply, cases_kinds, cases_life, cases_reads, cases_status, cases_writes
+from tests.contract import (
+    cases_apply,
+    cases_kinds,
+    cases_life,
+    cases_reads,
+    cases_refusals,
+    cases_status,
+    cases_writes,
+)
 
-MODULES = (cases_writes, cases_status, cases_apply, cases_reads, cases_life, cases_kinds)
+MODULES = (cases_writes, cases_status, cases_apply, cases_reads, cases_life, cases_kinds, cases_refusals)
 
 # They wait for seconds on a real clock, and what they show does not depend on sockets.
 FORGETS = frozenset({"a_page_token_expires_with_the_history", "an_old_version_is_gone"})

@@ -90,6 +90,8 @@ class Contract:
     compact: Callable[[], Awaitable[None]] | None = None
     # Makes of a page token one of long ago, where forgetting history does not reach it.
     age_token: Callable[[str], str] = str
+    # Does what a policy says where nobody evaluates CEL: name of policy and binding, words, reason.
+    enforce: Callable[[str, str, str], None] | None = None
     gateway: Gateway = field(init=False)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 

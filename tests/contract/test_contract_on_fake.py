@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -11,13 +11,14 @@ from meshca.kube.credentials import Credentials, FixedToken
 from meshca.kube.session import Session
 from tests.contract import cases
 from tests.contract.harness import CASES, GADGET, WIDGET, Contract, crd
-from tests.fakes.apiserver import kinds
+from tests.fakes.apiserver import kinds, status
 from tests.fakes.apiserver.http import serve
 from tests.fakes.apiserver.server import ApiServer
 from tests.fakes.apiserver.transport import FakeTransport
 
 if TYPE_CHECKING:
     from meshca.kube.transport import Transport
+    from tests.fakes.apiserver.writes import Admission
 
 NAME = "contract-ns"
 
@@ -33,7 +34,19 @@ def _contract(server: ApiServer, transport: Transport) -> Contract:
     async def compact() -> None:
         server.compact()
 
-    return Contract(transport, NAME, compact)
+    def enforce(policy: str, says: str, reason: str) -> None:
+        def check(asked: Admission) -> None:
+            if asked.kind.resource == WIDGET and asked.new is not None and _is_unwanted(asked.new):
+                name = asked.new["metadata"]["name"]
+                raise status.denied(WIDGET, name, says, policy=policy, binding=policy, reason=reason)
+
+        server.writer.admission.append(check)
+
+    return Contract(transport, NAME, compact, enforce=enforce)
+
+
+def _is_unwanted(item: dict[str, Any]) -> bool:
+    return "unwanted" in (item["spec"].get("color"), item.get("status", {}).get("a"))
 
 
 @pytest.mark.looptime

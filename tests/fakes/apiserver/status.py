@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from meshca.api.names import Resource
 
 JSON = dict[str, Any]
+_DENIALS = {"Unauthorized": 401, "Forbidden": 403, "RequestEntityTooLarge": 413, "Invalid": 422}
 
 
 class ApiError(Exception):
@@ -116,6 +117,16 @@ def invalid(
 def forbidden(resource: Resource, name: str, why: str, causes: list[JSON] | None = None) -> ApiError:
     details = _details(resource, name) | ({"causes": causes} if causes else {})
     return ApiError(403, "Forbidden", f'{qualified(resource)} "{name}" is forbidden: {why}', details=details)
+
+
+def denied(
+    resource: Resource, name: str, says: str, *, policy: str, binding: str, reason: str = "Invalid"
+) -> ApiError:
+    """Refuse like a ValidatingAdmissionPolicy: the reason is the policy's, the words are always the same."""
+    why = f"ValidatingAdmissionPolicy '{policy}' with binding '{binding}' denied request: {says}"
+    error = forbidden(resource, name, why, [{"message": why}])
+    error.code, error.reason = _DENIALS[reason], reason
+    return error
 
 
 def bad_request(message: str) -> ApiError:
