@@ -102,16 +102,10 @@ Lacking = tuple[Secondary, frozenset[str]]
 
 
 def lacking(snapshot: CASnapshot, fingerprints: Iterable[str]) -> tuple[Lacking, ...]:
-    """Return the clusters that take part and lack any of these roots, with the roots they lack."""
+    """Return the clusters that ever reported and lack any of these roots, with the roots they lack."""
     wanted = frozenset(fingerprints)
     found = ((item, wanted - set(item.status.roots)) for item in snapshot.secondaries)
-    return tuple((item, missing) for item, missing in found if missing and _takes_part(snapshot, item))
-
-
-def _takes_part(snapshot: CASnapshot, secondary: Secondary) -> bool:
-    """Tell whether a cluster ever reported, or has a signer that lives: its report may have been lost."""
-    ends = (_signed_until(secondary, root) for root in snapshot.roots)
-    return secondary.status.last_seen is not None or any(end and end > snapshot.now for end in ends)
+    return tuple((item, missing) for item, missing in found if item.status.last_seen and missing)
 
 
 def waits_for(snapshot: CASnapshot, fingerprints: Iterable[str]) -> str:
