@@ -39,10 +39,12 @@ def reflectors(
         resource: names.Resource,
         take: Callable[[str, Mapping[str, Any]], None],
         namespace: str = "",
+        *,
+        believes_lists: bool = False,
         **more: Any,
     ) -> Reflector:
         def hand_over(event: WatchEvent) -> None:
-            take(_what(event) if take == intake.managed_secret else event.type, event.object)
+            take(_what(event) if believes_lists else event.type, event.object)
 
         return Reflector(gateway, resource, namespace, handler=hand_over, clock=clock, **more)
 
@@ -66,6 +68,7 @@ def reflectors(
             names.SECRET,
             intake.managed_secret,
             "" if namespace == EVERYWHERE else namespace,
+            believes_lists=True,
             label_selector=f"{names.LABEL_LEAF}=true",
             # A namespace that was deleted took the right to read it along: the others go on.
             may_be_refused=namespace != EVERYWHERE,
