@@ -127,7 +127,7 @@ LEAF_KEYS: Final = KeyPolicy("leaf", ecdsa=(256, 384, 521), rsa=(2048, 8192), rs
 
 @cache
 def _algorithm_of(kind: type) -> KeyAlgorithm | None:
-    # Asking abstract classes about a key takes as long as hashing it, and a leaf's is looked at ten times.
+    # Kept, because asking abstract classes is slow and a leaf's key is looked at ten times.
     return next((algorithm for base, algorithm in _ALGORITHMS.items() if issubclass(kind, base)), None)
 
 

@@ -7,6 +7,7 @@ Templates are unsigned builders of the library. They decide fields (SPIFFE X509-
 from __future__ import annotations
 
 import secrets
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
@@ -209,13 +210,18 @@ def _builder(
     not_after: datetime,
     extensions: Sequence[tuple[x509.ExtensionType, bool]],
 ) -> x509.CertificateBuilder:
-    # In one go: each step of the builder copies what there is and checks it anew, a tenth of a leaf's time.
+    # In one go: each step of the builder copies what there is and checks it anew, which the lint does anyway.
     return x509.CertificateBuilder(
         issuer_name=issuer,
         subject_name=subject,
         public_key=public,
         serial_number=serial,
-        not_valid_before=not_before.replace(tzinfo=None),
-        not_valid_after=not_after.replace(tzinfo=None),
+        not_valid_before=_naive(not_before),
+        not_valid_after=_naive(not_after),
         extensions=[x509.Extension(value.oid, critical, value) for value, critical in extensions],
     )
+
+
+def _naive(moment: datetime) -> datetime:
+    # The library holds moments of the builder in UTC without saying so.
+    return moment.astimezone(UTC).replace(tzinfo=None)
