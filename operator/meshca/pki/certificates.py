@@ -157,9 +157,9 @@ def path_length_of(certificate: x509.Certificate) -> int | None:
     return found.value.path_length if found else None
 
 
-def extensions_of(certificate: x509.Certificate) -> Extensions:
-    """Return all extensions by their OID: for whoever asks for several, since each search reads them all."""
-    return {found.oid: found for found in certificate.extensions}
+def by_oid(extensions: x509.Extensions) -> Extensions:
+    """Return the extensions of a certificate or request by their OID, for whoever asks for several."""
+    return {found.oid: found for found in extensions}
 
 
 def pick(extensions: Extensions, kind: type[_Extension]) -> x509.Extension[_Extension] | None:
@@ -171,7 +171,7 @@ def pick(extensions: Extensions, kind: type[_Extension]) -> x509.Extension[_Exte
 @lru_cache(maxsize=1024)
 def facts(certificate: x509.Certificate) -> Facts:
     """Collect the facts of one certificate; ``InvalidError`` when its key is of a kind never used."""
-    public, extensions = public_key_of(certificate), extensions_of(certificate)
+    public, extensions = public_key_of(certificate), by_oid(certificate.extensions)
     own, issuers = pick(extensions, x509.SubjectKeyIdentifier), pick(extensions, x509.AuthorityKeyIdentifier)
     basic, names = pick(extensions, x509.BasicConstraints), pick(extensions, x509.SubjectAlternativeName)
     return Facts(

@@ -16,6 +16,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from meshca.errors import InvalidError
 from meshca.pki import pem as pem_text
+from meshca.pki.certificates import by_oid, pick
 from meshca.pki.keys import LEAF_KEYS, KeyPolicy, KeySpec, PublicKey, known_key
 from meshca.pki.signatures import check_algorithm
 
@@ -71,23 +72,23 @@ def _read(request: x509.CertificateSigningRequest, keys: KeyPolicy) -> Certifica
     check_algorithm(request.signature_algorithm_oid, public)
     if not request.is_signature_valid:
         raise InvalidError("its signature does not verify: it was not made by the key it asks for")
-    extensions = {found.oid: found.value for found in request.extensions}
-    names = _alternative_names(extensions.get(x509.SubjectAlternativeName.oid))
-    basic = extensions.get(x509.BasicConstraints.oid)
+    extensions = by_oid(request.extensions)
+    names = _alternative_names(pick(extensions, x509.SubjectAlternativeName))
+    basic = pick(extensions, x509.BasicConstraints)
     return CertificateSigningRequest(
         public_key=public,
         key_spec=spec,
         uris=tuple(name.value for name in names if isinstance(name, x509.UniformResourceIdentifier)),
         dns_names=tuple(name.value for name in names if isinstance(name, x509.DNSName)),
         ip_addresses=tuple(_address(name) for name in names if isinstance(name, x509.IPAddress)),
-        wants_ca=isinstance(basic, x509.BasicConstraints) and basic.ca,
+        wants_ca=basic is not None and basic.value.ca,
     )
 
 
-def _alternative_names(found: x509.ExtensionType | None) -> list[x509.GeneralName]:
-    if not isinstance(found, x509.SubjectAlternativeName):
-        return []
-    names = list(found)
+def _alternative_names(
+    found: x509.Extension[x509.SubjectAlternativeName] | None,
+) -> list[x509.GeneralName]:
+    names = list(found.value) if found else []
     if len(names) > _NAMES_LIMIT:
         raise InvalidError(f"{len(names)} alternative names, more than {_NAMES_LIMIT}")
     for name in names:

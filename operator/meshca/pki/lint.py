@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from meshca.errors import InvalidError
-from meshca.pki.certificates import extensions_of, path_length_of, pick, subject_key_id_of, uris_of
+from meshca.pki.certificates import by_oid, path_length_of, pick, subject_key_id_of, uris_of
 from meshca.pki.issuer import check_can_issue
 from meshca.pki.keys import PublicKey, check_leaf_key
 from meshca.pki.signatures import check_algorithm
@@ -49,7 +49,7 @@ def lint_leaf(
     ip_addresses: Collection[IPAddress] = (),
 ) -> None:
     """Refuse a leaf that is not exactly the X509-SVID that was granted (X-01 to X-15)."""
-    extensions = extensions_of(certificate)
+    extensions = by_oid(certificate.extensions)
     _raise(
         [
             *_validity(certificate, issuer),
@@ -65,7 +65,7 @@ def lint_leaf(
 
 def lint_root(certificate: x509.Certificate, *, trust_domain: TrustDomain) -> None:
     """Refuse a generated root that strict peers or a later cross-signature trip over (X-20 to X-32)."""
-    found = [*_validity(certificate, None), *_critical(extensions_of(certificate))]
+    found = [*_validity(certificate, None), *_critical(by_oid(certificate.extensions))]
     found += _ca(certificate, (trust_domain.uri,))
     if certificate.issuer != certificate.subject:
         found.append("a root's issuer must be its subject")
@@ -135,7 +135,7 @@ def _under(certificate: x509.Certificate, extensions: Extensions, issuer: Issuer
 
 def critical_findings(certificate: x509.Certificate) -> list[str]:
     """List the critical extensions that a peer may not understand."""
-    return list(_critical(extensions_of(certificate)))
+    return list(_critical(by_oid(certificate.extensions)))
 
 
 def _critical(extensions: Extensions) -> Iterator[str]:
@@ -145,7 +145,7 @@ def _critical(extensions: Extensions) -> Iterator[str]:
 
 
 def _ca_under(certificate: x509.Certificate, issuer: Issuer, uris: Collection[str]) -> list[str]:
-    extensions = extensions_of(certificate)
+    extensions = by_oid(certificate.extensions)
     return [
         *_validity(certificate, issuer),
         *_under(certificate, extensions, issuer),
