@@ -161,15 +161,15 @@ def test_the_harness_reaches_a_pod_by_its_address(node: NodeCluster) -> None:
 def test_pods_go_on_while_the_kubelet_is_restarted(node: NodeCluster) -> None:
     node.request("POST", pods(), pod("lasting", ["python3", "-c", SERVE]))
     before = node.wait(f"{pods()}/lasting")["status"]["containerStatuses"]
-    beat = node.request(
-        "GET", f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{layout.NODE}"
-    )
+    lease = f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{layout.NODE}"
+    # A kubelet runs Pods some moments before it has made its Lease.
+    (beat,) = node.wait_for(lambda leases: leases or None, lease)
     node.restart_kubelet()
 
     def beats(leases: list[JSON]) -> bool:
         return any(lease["spec"]["renewTime"] > beat["spec"]["renewTime"] for lease in leases)
 
-    node.wait_for(beats, f"/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{layout.NODE}")
+    node.wait_for(beats, lease)
     # A Pod that starts after it proves that the new one works.
     assert output(node, "later", ["python3", "-c", "print(1)"]) == "1\n"
     after = node.request("GET", f"{pods()}/lasting")["status"]["containerStatuses"]
