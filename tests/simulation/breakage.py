@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from meshca.api import names
-from meshca.engine import authorities, configurations, leafstatus, leaves, lookout, managed
+from meshca.engine import authorities, configurations, leafstatus, leaves, lookout, managed, turns
 from meshca.pki import certificates, issuance, keys
 from meshca.pki import issuer as issuers
-from meshca.planning import authority, naming, pruning, rotation, signers
+from meshca.planning import authority, naming, pruning, rotation, secondaries, signers
 from meshca.planning import leaf as planned
 from meshca.planning.ca import Evidence
 from meshca.planning.views import Meta
@@ -33,6 +33,7 @@ LEAVES = Scope(events=8, prune=False, only=("csr", "managed", "manual"))
 ROTATION = Scope(events=8, prune=True, only=("trigger", "csr", "managed"))
 SECRETS = Scope(events=15, prune=False, only=("managed", "foreign_secret"))
 CALM = Scope(events=3, prune=False)
+FOLLOWING = Scope(events=10, prune=False, only=("trigger", "csr", "managed"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,8 @@ class Breakage:
     patches: Callable[[], list[Patch]]
     seeds: tuple[int, ...] = (1, 2, 3)
     scope: Scope = USUAL
+    mesh: bool = False
+    """Whether it takes several clusters to notice it."""
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -195,6 +198,27 @@ def _takes_secrets_of_others() -> list[Patch]:
     return [(managed, "owner_uid", owner)]
 
 
+def _prunes_without_asking_clusters() -> list[Patch]:
+    """A root is thrown away as soon as nobody at home needs it, whoever is registered."""
+    return [(secondaries, "holds", lambda *_: ()), (rotation, "keep_for", lambda *_: timedelta(0))]
+
+
+def _any_signer_will_do() -> list[Patch]:
+    """A mirrored root is put into use with a signer that is under another root, and nobody proves it."""
+    real = signers.best
+
+    def best(snapshot: Any, root: Any) -> Any:
+        found = real(snapshot, root)
+        if found is None and root is not None and root.mirrored:
+            return next((item for item in snapshot.signer_secrets if item.usable), None)
+        return found
+
+    async def proved(*_: Any) -> None:
+        return None
+
+    return [(signers, "best", best), (turns.TurnExecutor, "_prove", proved)]
+
+
 class _Anybody:
     def __eq__(self, _: object) -> bool:
         return True
@@ -220,4 +244,13 @@ BREAKAGES = (
     Breakage("any root will do", "I8", _any_root_will_do, scope=WISHES),
     Breakage("names come from another namespace", "I9", _names_come_from_another_namespace, scope=LEAVES),
     Breakage("takes Secrets of others", "I9", _takes_secrets_of_others, scope=SECRETS),
+    Breakage(
+        "prunes without asking clusters",
+        "I10",
+        _prunes_without_asking_clusters,
+        (3,),
+        FOLLOWING,
+        mesh=True,
+    ),
+    Breakage("any signer will do", "I10", _any_signer_will_do, (3,), FOLLOWING, mesh=True),
 )

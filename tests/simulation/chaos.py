@@ -48,7 +48,12 @@ USUAL, RARE = 4, 1
 
 
 class Chaos:
-    """The events of one cluster; ``told`` is what happened, for people who read a history."""
+    """The events of one cluster; ``tell`` is told what happened, for people who read a history."""
+
+    never: tuple[str, ...] = ()
+    """Events that make no sense here."""
+    often: tuple[str, ...] = ()
+    """Events that come three times as often."""
 
     def __init__(
         self, cluster: SimCluster, rng: random.Random, tell: Any, only: tuple[str, ...] = ()
@@ -65,8 +70,13 @@ class Chaos:
         self.gap = False
         self.server.writer.admission.append(self._admit)
         events = [name for name in dir(self) if name.startswith("do_")]
+        events = [name for name in events if name.removeprefix("do_") not in self.never]
         self._events = [name for name in events if not only or name.removeprefix("do_") in only]
-        self._weights = [getattr(getattr(self, name), "weight", USUAL) for name in self._events]
+        self._weights = list(map(self._weight, self._events))
+
+    def _weight(self, name: str) -> int:
+        weight = int(getattr(getattr(self, name), "weight", USUAL))
+        return 3 * weight if name.removeprefix("do_") in self.often else weight
 
     def begin(self) -> None:
         """Put in force what every history begins with."""
@@ -78,7 +88,9 @@ class Chaos:
         self.cluster.up()
 
     def act(self) -> None:
-        """Have one thing happen."""
+        """Have one thing happen, if there is anything that may."""
+        if not self._events:
+            return
         [name] = self.rng.choices(self._events, self._weights)
         try:
             detail = getattr(self, name)()

@@ -34,6 +34,8 @@ class SimCluster:
     nodes: list[Node] = field(default_factory=list)
     replicas: int = 2
     broken: list[str] = field(default_factory=list)
+    follows: SimCluster | None = None
+    """Its primary, if it has one."""
 
     def __post_init__(self) -> None:
         self.clock = LoopClock()

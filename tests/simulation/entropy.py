@@ -10,9 +10,10 @@ import os
 import random
 from contextlib import ExitStack, contextmanager
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from unittest import mock
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from meshca.engine import backoff
@@ -58,12 +59,22 @@ def seeded(seed: int) -> Iterator[Entropy]:
             (random.SystemRandom, "getrandbits", lambda _, count: source.random.getrandbits(count)),
             (keys, "generate", source.key),
             (prepared, "sign", _sign),
+            (x509.CertificateSigningRequestBuilder, "sign", _sign_request),
         ):
             stack.enter_context(mock.patch.object(target, name, new))
         # Back-off draws from a generator of its own, which the machine would seed.
         seeded_random = SimpleNamespace(Random=lambda: random.Random(source.random.getrandbits(64)))
         stack.enter_context(mock.patch.object(backoff, "random", seeded_random))
         yield source
+
+
+_REALLY_SIGN_REQUEST = x509.CertificateSigningRequestBuilder.sign
+
+
+def _sign_request(builder: Any, key: PrivateKey, algorithm: Any, **more: Any) -> Any:
+    if isinstance(key, ec.EllipticCurvePrivateKey):
+        more["ecdsa_deterministic"] = True
+    return _REALLY_SIGN_REQUEST(builder, key, algorithm, **more)
 
 
 def _sign(key: PrivateKey, data: bytes) -> bytes:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from tests.simulation.entropy import seeded
 from tests.simulation.loop import SimLoop
+from tests.simulation.mesh import WHOLE, Mesh
 from tests.simulation.replica import wired
 from tests.simulation.world import Scope, World
 
@@ -60,8 +61,8 @@ class _Defects(logging.Handler):
             self.found.append(f"defect: {message}: {error!r}")
 
 
-def run(seed: int, scope: Scope | None = None, clusters: int = 1) -> Report:
-    """Run one history."""
+def run(seed: int, scope: Scope | None = None, *, mesh: bool = False) -> Report:
+    """Run one history, of one cluster or of a mesh."""
     begun = time.monotonic()
     root, defects = logging.getLogger(), _Defects()
     level = root.level
@@ -75,7 +76,7 @@ def run(seed: int, scope: Scope | None = None, clusters: int = 1) -> Report:
             rng = random.Random(f"loop {seed}")
             factory = partial(SimLoop, rng, disorder=rng.choice(DISORDER))
             with asyncio.Runner(loop_factory=factory) as runner:
-                world = World(seed, scope or Scope(), clusters)
+                world = Mesh(seed, scope or WHOLE) if mesh else World(seed, scope or Scope())
                 runner.run(world.run())
                 loop = runner.get_loop()
                 assert isinstance(loop, SimLoop)

@@ -12,7 +12,7 @@ import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography import x509
 from cryptography.x509 import DNSName, SubjectAlternativeName
@@ -65,6 +65,15 @@ class Served:
         return mine == certificates.subject_key_id_of(root)
 
 
+class Mesh(Protocol):
+    """Hears what one cluster's judge has seen."""
+
+    def issued(self, home: Judge, served: Served) -> None: ...
+    def published(self, there: Judge, held: Held) -> None: ...
+    def activated(self, home: Judge, root: JSON, before: str) -> None: ...
+    def pruned(self, home: Judge, root: JSON, *, forced: bool) -> None: ...
+
+
 @dataclass
 class Judge:
     """What was found wrong, and what is known of the cluster as seen from outside."""
@@ -83,6 +92,10 @@ class Judge:
     """Namespaces whose bundles are out of the operator's reach."""
     writes: Counter[str] = field(default_factory=Counter)
     issues: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    mesh: Mesh | None = None
+    """Who judges what this cluster has to do with others."""
+    follows: bool = False
+    """Whether its roots are another cluster's, so that how many there are is not its own to decide."""
 
     def __post_init__(self) -> None:
         self._sound: dict[tuple[str, str], datetime] = {}
@@ -130,13 +143,15 @@ class Judge:
         notes = root["metadata"].get("annotations") or {}
         if names.ANNOTATION_ACTIVATED_AT not in notes:
             self._say(f"I1: active root {name!r} is not marked as active")
+        if self.mesh is not None:
+            self.mesh.activated(self, root, self._active)
         self._active = name
 
     def _root(self, change: Change, *, ours: bool) -> None:
         if not ours:
             return
         live = [item for item in self.server.store.items(names.CA_ROOT) if _state(item) != "Pruned"]
-        if len(live) > MOST_LIVE_ROOTS:
+        if len(live) > MOST_LIVE_ROOTS and not self.follows:
             self._say(f"I1: {len(live)} live roots")
         name = change.item["metadata"]["name"]
         if change.type == "ADDED":
@@ -148,7 +163,10 @@ class Judge:
         active = self._status().get("activeRoot")
         if name == active:
             self._say(f"I1: the active root {name!r} was pruned")
-        if names.ANNOTATION_PRUNE_NOW in (root["metadata"].get("annotations") or {}):
+        forced = names.ANNOTATION_PRUNE_NOW in (root["metadata"].get("annotations") or {})
+        if self.mesh is not None:
+            self.mesh.pruned(self, root, forced=forced)
+        if forced:
             self.forced.add(name)
             return
         certificate = certificates.load_one(root["spec"]["certificate"])
@@ -176,6 +194,8 @@ class Judge:
             self._nothing_needed_left(before, held)
         for served in self._live():
             self._verify(served, held)
+        if self.mesh is not None:
+            self.mesh.published(self, held)
 
     def _is_bundle(self, place: tuple[str, str]) -> bool:
         if place[0]:
@@ -221,6 +241,8 @@ class Judge:
         self._named(change.item, served)
         for held in self._present_bundles():
             self._verify(served, held)
+        if self.mesh is not None:
+            self.mesh.issued(self, served)
 
     def _named(self, item: JSON, served: Served) -> None:
         """I9: a certificate has the name that the policy gives to its request, and its key."""
@@ -257,6 +279,8 @@ class Judge:
         role, name = (meta.get("labels") or {}).get(names.LABEL_KEY_ROLE, ""), meta["name"]
         if not role:
             return
+        if role == names.KEY_ROLE_REQUESTED:
+            return  # a key that waits for its certificate, or is thrown away unused
         if change.type == "DELETED":
             self._key_not_needed(change.item, role)
             return
@@ -328,22 +352,27 @@ class Judge:
             self._say(f"I4: {what} outlives its issuer")
 
     def _verify(self, served: Served, held: Held) -> None:
+        if why := self.refused(served, held):
+            self._say(f"I2: {served.place} under bundle {held.place}: {why}")
+
+    def refused(self, served: Served, held: Held) -> str:
+        """Say why a peer that holds a bundle of this cluster does not accept a leaf of any, or ""."""
         if held.place[0] in self.excused:
-            return
+            return ""
         pair, now = (served.text, held.text), self.now()
         if self._sound.get(pair, now - timedelta(1)) > now:
-            return
+            return ""
         # Whoever prunes by force has accepted that those who know only that root are left alone.
         if self.forced and any(map(self._was_forced, held.roots)):
-            return
+            return ""
         if any(served.needs(root) and self._was_forced(root) for root in self._ever()):
-            return
+            return ""
         try:
             path = chain.verify(served.leaf, served.chain[1:], held.roots, at=now)
         except InvalidError as error:
-            self._say(f"I2: {served.place} under bundle {held.place}: {error.message}")
-            return
+            return error.message or "it does not verify"
         self._sound[pair] = min(item.not_valid_after_utc for item in path)
+        return ""
 
     def _ever(self) -> tuple[x509.Certificate, ...]:
         return tuple({root: None for held in self.bundles for root in held.roots}) if self.forced else ()

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 Ts = TypeVarTuple("Ts")
 MOST_CALLBACKS_AT_ONCE = 200_000
 """Callbacks without any time passing after which a history is a busy loop."""
-MOST_CALLBACKS = 1_500_000
-"""Callbacks after which a history goes round in circles although its time passes; usual ones take 50,000."""
+MOST_CALLBACKS = 3_000_000
+"""Callbacks after which a history goes round in circles although its time passes.
+
+Usual ones take 50,000 in one cluster and 700,000 in a mesh.
+"""
 
 
 class Owner(Protocol):

@@ -1,4 +1,4 @@
-"""The network between one node and its API server: delays, losses, partitions, answers that never come.
+"""The network between one node and an API server: delays, losses, partitions, answers that never come.
 
 Decides what becomes of each request and each line of a watch, by its own seeded generator. A request is
 carried by the world and not by the process that sent it: it arrives even if that process is frozen or dead
@@ -61,6 +61,10 @@ class Network:
     blocked: bool = False
     deaf: bool = False
     """Whether watches tell nothing, while everything else works."""
+    no_way_there: bool = False
+    """Whether what is sent does not arrive; what was asked before is answered, and watches go on."""
+    no_way_back: bool = False
+    """Whether what is sent arrives and is never answered."""
     told: Callable[[str, Request, int], None] = field(default=lambda *_: None)
 
     def happens(self, probability: float) -> bool:
@@ -104,9 +108,13 @@ class SimTransport:
     def fenced(self, may_write: Callable[[], bool]) -> SimTransport:
         """Return one of the same process that asks, as a session does, before a write leaves."""
         made = SimTransport(self._server, self._network, self._user, self._process, may_write)
-        made._killed = self._killed
-        self._others.append(made)
+        self.take_along(made)
         return made
+
+    def take_along(self, other: SimTransport) -> None:
+        """Have another one of the same process end with this one."""
+        other._killed = self._killed
+        self._others.append(other)
 
     async def request(
         self,
@@ -154,7 +162,7 @@ class SimTransport:
         async for line in lines:
             if network.happens(network.weather.late_events):
                 await asyncio.sleep(network.rng.uniform(0.1, 20.0))
-            if network.blocked or network.deaf or self.dead:
+            if network.blocked or network.deaf or network.no_way_back or self.dead:
                 # What was sent into a broken network comes with the next connection.
                 await asyncio.sleep(math.inf)
             yield line
@@ -190,7 +198,7 @@ class SimTransport:
         """Take a request there and its answer back; None: nothing comes back."""
         network, weather = self._network, self._network.weather
         await asyncio.sleep(network.delay())
-        if network.blocked:
+        if network.blocked or network.no_way_there:
             return None
         if network.happens(weather.refused):
             return _Refused(0)
@@ -202,19 +210,22 @@ class SimTransport:
         network = self._network
         lies = network.happens(network.weather.errors)
         try:
-            answer = await self._server.handle(request)
+            answer = await self._serve(request)
         except (UnreachableError, AnswerLostError) as error:
             return _Refused(0) if isinstance(error, UnreachableError) else _Broken(0)
         network.told(self._process, request, answer.status)
         if lost and answer.lines is None:
             return _Broken(0) if network.happens(0.5) else None
         await asyncio.sleep(network.delay())
-        if network.blocked:
+        if network.blocked or network.no_way_back:
             return None
         if lies and answer.lines is None:
             # It was done, and the server could not say so.
             return self._server._refusal(status.internal("etcdserver: request timed out"))
         return answer
+
+    async def _serve(self, request: Request) -> Answer:
+        return await self._server.handle(request)
 
     def _error(self, request: Request) -> Answer:
         """Return an error of the server's, which says that nothing was done or does not say it."""

@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 from contextlib import ExitStack, contextmanager
 from contextvars import Context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from meshca.kube.gateway import Gateway
-from meshca.runtime import leader, process
+from meshca.runtime import leader, links, process
 from tests.fakes.clock import LoopClock
 from tests.fakes.engine import OPERATOR, settings
 from tests.simulation.loop import OWNER, SimLoop
 from tests.simulation.network import Network, SimTransport
+from tests.simulation.uplink import LinksHere, LinkTransport, Mail
 from tests.simulation.watching import KopfLike
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable, Iterator
 
+    from meshca.kube.credentials import FixedToken
     from meshca.kube.lease import Elector
+    from meshca.planning.joining import Join
     from tests.fakes.apiserver.server import ApiServer
 
 
@@ -40,6 +44,8 @@ class Replica:
         self.stop = asyncio.Event()
         self.task: asyncio.Task[int]
         self.rng = node.rng
+        self.mail = Mail()
+        """Between the engine and the links, which have a thread each in the product."""
 
     def step(self) -> None:
         if self.countdown is not None:
@@ -97,6 +103,9 @@ class Node:
         self.rng = rng
         self.clock = LoopClock()
         self.network = Network(rng)
+        self.uplink = Network(rng)
+        """To the primaries, by address in ``reach``."""
+        self.reach: dict[str, ApiServer] = {}
         self.settings: dict[str, Any] = {}
         self.broke = broke
         self.replica: Replica | None = None
@@ -144,25 +153,6 @@ class Node:
             await asyncio.sleep(self.rng.uniform(0.1, self.patience))
 
 
-class _NoLinks:
-    """In place of the thread that follows primaries: a world of one cluster has none."""
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        return
-
-    def start(self) -> None:
-        return
-
-    def wish(self, *_: Any) -> None:
-        return
-
-    def stop(self) -> None:
-        return
-
-    async def stopped(self) -> None:
-        return
-
-
 class _Process(process.Process):
     """Leads in the same loop; everything else is the product's."""
 
@@ -202,6 +192,14 @@ def _present() -> Replica:
     return replica
 
 
+def _dial(join: Join, token: FixedToken) -> LinkTransport:
+    replica = _present()
+    node = replica.node
+    made = LinkTransport(node.reach[join.server], node.uplink, token, replica.name)
+    replica.transport.take_along(made)
+    return made
+
+
 @contextmanager
 def wired() -> Iterator[None]:
     """Connect the product's leader to the simulated network inside."""
@@ -211,8 +209,10 @@ def wired() -> Iterator[None]:
         for name, new in (
             ("in_cluster", lambda *_: None),
             ("Session", lambda *_, may_write: _present().transport.fenced(may_write)),
-            ("LinkThread", _NoLinks),
+            ("LinkThread", LinksHere),
             ("watches", watches),
         ):
             stack.enter_context(mock.patch.object(leader, name, new))
+        stack.enter_context(mock.patch.object(links, "Links", partial(links.Links, connect=_dial)))
+        stack.enter_context(mock.patch.object(links, "_call", lambda _, *what: _present().mail.send(*what)))
         yield

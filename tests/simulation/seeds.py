@@ -12,6 +12,7 @@ import secrets
 
 FIXED = 24
 FRESH = 8
+FIXED_MESHES = 3
 
 
 def fixed() -> range:
@@ -21,6 +22,10 @@ def fixed() -> range:
 def fresh() -> range:
     first = first_fresh()
     return range(first, first + FRESH)
+
+
+def fixed_meshes() -> range:
+    return range(1, FIXED_MESHES + 1)
 
 
 def first_fresh() -> int:

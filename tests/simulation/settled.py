@@ -51,6 +51,13 @@ def _owed_root(cluster: SimCluster) -> Iterator[str]:
     if active is None:
         yield "there is no active root"
         return
+    states = [_state(root) for root in cluster.server.all(names.CA_ROOT)]
+    if states.count("Active") != 1 or _state(active) != "Active":
+        yield f"states of roots: {states}"
+    if cluster.follows is not None:
+        if (there := cluster.follows.status.get("activeRoot")) != active["metadata"]["name"]:
+            yield f"the active root is {active['metadata']['name']}, the primary's {there}"
+        return
     spec = CAConfigurationSpec.read(cluster.configuration.get("spec"), at="spec")
     wish = resolve(CONFIGURATION, spec)
     certificate = certificates.load_one(active["spec"]["certificate"])
@@ -64,9 +71,6 @@ def _owed_root(cluster: SimCluster) -> Iterator[str]:
         yield f"the active root has a key {keys.spec_of(key)}, wanted {wish.key}"
     elif notes.get(names.ANNOTATION_TRIGGER, "") != wish.trigger:
         yield f"the active root is of trigger {notes.get(names.ANNOTATION_TRIGGER)!r}, not {wish.trigger!r}"
-    states = [_state(root) for root in cluster.server.all(names.CA_ROOT)]
-    if states.count("Active") != 1 or _state(active) != "Active":
-        yield f"states of roots: {states}"
 
 
 def _owed_bundles(cluster: SimCluster) -> Iterator[str]:
@@ -151,8 +155,10 @@ def left_over(cluster: SimCluster) -> str:
         (item["metadata"].get("labels") or {}).get(names.LABEL_KEY_ROLE, "")
         for item in cluster.server.all(names.SECRET, NAMESPACE)
     ]
-    counts = (len(roots), secrets.count(names.KEY_ROLE_ROOT), secrets.count(names.KEY_ROLE_SIGNER))
-    return "" if counts == (1, 1, 1) else f"CARoots, root Secrets, signer Secrets: {counts}"
+    roles = (names.KEY_ROLE_ROOT, names.KEY_ROLE_SIGNER, names.KEY_ROLE_REQUESTED)
+    counts = (len(roots), *map(secrets.count, roles))
+    wanted = (1, 1, 1, 0) if cluster.follows is None else (1, 0, 1, 0)
+    return "" if counts == wanted else f"{cluster.name}: CARoots, root, signer and requested keys: {counts}"
 
 
 def _state(root: JSON) -> str:

@@ -1,4 +1,4 @@
-"""Histories of a cluster in which everything goes wrong: no invariant breaks, and it ends well (I1 to I9)."""
+"""Histories in which everything goes wrong, of one cluster and of a mesh: all end well, nothing breaks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.simulation.world import Scope
 
 ROOT = Path(__file__).parents[2]
 SHORT = Scope(events=25, prune=False)
+SHORT_MESH = Scope(events=15, prune=False)
 
 
 def check(seed: int) -> None:
@@ -32,6 +33,13 @@ def test_i8_fresh_history_ends_well(seed: int) -> None:
     check(seed)
 
 
+@pytest.mark.parametrize("seed", seeds.fixed_meshes())
+def test_i10_known_mesh_ends_well(seed: int) -> None:
+    """In a process of its own, as ``make replay`` does it; fresh ones are for ``make soak``."""
+    done = alone(["-m", "tests.simulation", f"mesh-{seed}"], "0")
+    assert done.returncode == 0, f"replay: make replay SEEDS=mesh-{seed}\n{done.stdout}{done.stderr}"
+
+
 def test_a_seed_is_one_history() -> None:
     first, other, again = (history.run(seed, SHORT) for seed in (7, 8, 7))
     assert first.trace == again.trace
@@ -40,22 +48,29 @@ def test_a_seed_is_one_history() -> None:
     assert first.trace != other.trace
 
 
-def test_a_history_does_not_depend_on_the_order_of_sets() -> None:
-    assert len({in_a_process_of_its_own(hash_seed) for hash_seed in ("0", "1")}) == 1
+@pytest.mark.parametrize(("scope", "mesh"), [(SHORT, False), (SHORT_MESH, True)], ids=["cluster", "mesh"])
+def test_a_history_does_not_depend_on_the_order_of_sets(scope: Scope, *, mesh: bool) -> None:
+    assert len({in_a_process_of_its_own(hash_seed, scope, mesh=mesh) for hash_seed in ("0", "1")}) == 1
 
 
-def in_a_process_of_its_own(hash_seed: str) -> str:
+def in_a_process_of_its_own(hash_seed: str, scope: Scope, *, mesh: bool) -> str:
     """Return the trace of a history as ``make replay`` would see it, under an order of sets."""
     code = (
         "from tests.simulation import history; from tests.simulation.world import Scope\n"
-        f"print(history.run(7, Scope(events={SHORT.events}, prune=False)).trace)"
+        f"print(history.run(7, Scope(events={scope.events}, prune=False), mesh={mesh}).trace)"
     )
+    done = alone(["-c", code], hash_seed)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def alone(arguments: list[str], hash_seed: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in a process that has lived through nothing yet."""
     environment = {
         **os.environ,
         "PYTHONHASHSEED": hash_seed,
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'operator'}",
     }
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
     )
-    return done.stdout.strip()

@@ -67,7 +67,10 @@ class World:
             SimCluster(f"c{number}", random.Random(f"cluster {number} {self.seed}"), self.true, self.note)
             for number in range(self.clusters)
         ]
-        self.chaos = [Chaos(cluster, self.rng, self.tell, self.scope.only) for cluster in self.all]
+        self.chaos: list[Chaos] = [self._chaos(cluster) for cluster in self.all]
+
+    def _chaos(self, cluster: SimCluster) -> Chaos:
+        return Chaos(cluster, self.rng, self.tell, self.scope.only)
 
     @property
     def trace(self) -> str:
@@ -95,23 +98,38 @@ class World:
                 task.cancel()
 
     async def _history(self) -> None:
-        for chaos in self.chaos:
-            chaos.begin()
-        await asyncio.sleep(self.rng.choice((0, 20, 120)))
+        await self._begins()
         for _ in range(self.scope.events):
             self.rng.choice(self.chaos).act()
             await asyncio.sleep(self.rng.choice(GAPS) * self.rng.uniform(0.5, 1.5))
             if self.judged():
                 return
+        await self._endures()
         for chaos in self.chaos:
             chaos.peace()
         self._peace = self.true.monotonic()
-        for cluster in self.all:
-            await self._comes_right(cluster)
+        if not self.judged():
+            await self._comes_right()
         for cluster in self.all:
             if not self.judged():
                 await self._is_quiet(cluster)
         self.judged()
+
+    async def _begins(self) -> None:
+        for chaos in self.chaos:
+            chaos.begin()
+        await asyncio.sleep(self.rng.choice((0, 20, 120)))
+
+    async def _endures(self) -> None:
+        """Live through what comes between the events and peace: nothing, in one cluster."""
+
+    def owed(self) -> str:
+        """Say the first thing that is not yet as it was asked for, or ""."""
+        return next((said for cluster in self.all if (said := settled.owed(cluster))), "")
+
+    def left_over(self) -> str:
+        """Say what should be gone by now, or ""."""
+        return next((said for cluster in self.all if (said := settled.left_over(cluster))), "")
 
     def judged(self) -> bool:
         """Collect what the judges found; tells whether there is anything."""
@@ -139,9 +157,9 @@ class World:
                 self.found += [f"I8: in peace, {text}" for c in self.all for text in settled.overdue(c)]
         return said
 
-    async def _comes_right(self, cluster: SimCluster) -> None:
+    async def _comes_right(self) -> None:
         begun = self.true.monotonic()
-        said = await self._until(lambda: settled.owed(cluster), PATIENCE)
+        said = await self._until(self.owed, PATIENCE)
         if said and not self.judged():
             self.found.append(f"I8: not within {PATIENCE:.0f} s: {said}")
             return
@@ -150,27 +168,27 @@ class World:
         await asyncio.sleep(SAFETY_NET + 60)
         if self.scope.prune:
             # One replica is enough to wait with, and costs half.
-            for node in [node for node in cluster.nodes if not node.leads][: cluster.replicas - 1]:
-                await node.down()
-            said = await self._until(
-                lambda: settled.left_over(cluster) or settled.owed(cluster), PRUNED_WITHIN
-            )
+            for cluster in self.all:
+                for node in [node for node in cluster.nodes if not node.leads][: cluster.replicas - 1]:
+                    await node.down()
+            said = await self._until(lambda: self.left_over() or self.owed(), PRUNED_WITHIN)
             if said and not self.judged():
                 self.found.append(f"I8: not within {PRUNED_WITHIN:.0f} s: {said}")
             self.ends["pruned"] = self.true.monotonic() - begun
-            cluster.up()
+            for cluster in self.all:
+                cluster.up()
         self.tell("everything is right")
 
     async def _is_quiet(self, cluster: SimCluster) -> None:
         """I7 and I6: an issue costs what it may, and a change of leaders nothing at all."""
         server, numbers = cluster.server, self.rng.randrange(10**6)
-        await self._until(lambda: _due_soon(cluster, QUIET + 60), 3600)
+        await self._until(lambda: self._due_soon(cluster, QUIET + 60), 3600)
         server.audit.clear()
         csr, managed = f"quiet-csr-{numbers}", f"quiet-managed-{numbers}"
         asks = {"serviceAccountName": "web"}
         self._make(cluster, csr, asks | {"request": self.chaos[0].csr})
         self._make(cluster, managed, asks | {"secretName": managed})
-        said = await self._until(lambda: settled.owed(cluster), 120)
+        said = await self._until(self.owed, 120)
         if said:
             self.found.append(f"I8: not within 120 s in peace: {said}")
         await asyncio.sleep(QUIET)
@@ -178,7 +196,7 @@ class World:
             written = [entry for entry in self._written(cluster) if entry.info.name == name]
             if len(written) > most:
                 self.found.append(f"I7: {len(written)} writes of the operator for {name}: {written}")
-        await self._until(lambda: _due_soon(cluster, QUIET + 60), 3600)
+        await self._until(lambda: self._due_soon(cluster, QUIET + 60), 3600)
         server.audit.clear()
         self.tell("change of leaders")
         leaders = [node for node in cluster.nodes if node.leads and node.replica is not None]
@@ -191,8 +209,17 @@ class World:
         await asyncio.sleep(QUIET)
         if written := self._written(cluster):
             self.found.append(f"I6: a change of leaders wrote {written[:5]}")
-        if said := settled.owed(cluster):
+        if said := self.owed():
             self.found.append(f"I6: after a change of leaders {said}")
+
+    def _due_soon(self, cluster: SimCluster, seconds: float) -> str:
+        """Say which leaf is renewed within so many seconds, so that a quiet moment can be waited for."""
+        now = cluster.true.now()
+        for leaf in cluster.server.all(names.LEAF):
+            renew_at = (leaf.get("status") or {}).get("renewAt")
+            if renew_at and -seconds < (parse_time(renew_at) - now).total_seconds() < seconds:
+                return f"{leaf['metadata']['name']} is renewed at {renew_at}"
+        return ""
 
     def _written(self, cluster: SimCluster) -> list[AuditEntry]:
         return [
@@ -230,13 +257,3 @@ def _asks_again(cluster: SimCluster, leaf: JSON) -> bool:
     if "secretName" in spec or spec.get("renewal") == "Automatic" or not status.get("renewAt"):
         return False
     return status["state"] == "Rotate" or parse_time(status["renewAt"]) <= cluster.true.now()
-
-
-def _due_soon(cluster: SimCluster, seconds: float) -> str:
-    """Say which leaf is renewed within so many seconds, so that a quiet moment can be waited for."""
-    now = cluster.true.now()
-    for leaf in cluster.server.all(names.LEAF):
-        renew_at = (leaf.get("status") or {}).get("renewAt")
-        if renew_at and -seconds < (parse_time(renew_at) - now).total_seconds() < seconds:
-            return f"{leaf['metadata']['name']} is renewed at {renew_at}"
-    return ""
