@@ -30,8 +30,11 @@ SECTIONS = (
 AFTER_BUILD = "control plane"
 """The first section that needs what is built in the background."""
 WIDTH = 78
+LONGEST = 400
+"""Characters that are repeated of what a failed test said."""
 
 _COUNT = re.compile(r"(\d+) (passed|failed|skipped|errors?|xfailed|xpassed|deselected|warnings?)\b")
+_FAILED = re.compile(r"^(?:FAILED|ERROR) \S+::")
 _CLOSING = re.compile(r"^=* ?((?:\d+ [a-z]+(?:, )?)+) in [\d.]+s.*$")
 
 
@@ -45,12 +48,15 @@ class Section:
     closing: str = ""
     counts: Counter[str] = field(default_factory=Counter)
     left_out: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def hear(self, line: str) -> None:
         """Take from one line of output what the verdict needs."""
         plain = re.sub(r"\x1b\[[0-9;]*m", "", line).strip()
         if plain.startswith("NOT RUN:"):
             self.left_out.append(plain)
+        if _FAILED.match(plain):
+            self.failures.append(plain[:LONGEST])
         if found := _CLOSING.match(plain):
             self.closing = plain.strip("= ")
             self.counts = Counter(
@@ -77,7 +83,7 @@ def main() -> int:
 
 
 def report(done: list[Section], seconds: float) -> int:
-    """Print the table, each tier's closing line, what was left out and the verdict, in this order."""
+    """Print the table, each tier's closing line, what failed or was left out and the verdict."""
     print(f"\n{'section':<16}{'result':<10}{'seconds':>8}")
     for section in done:
         print(f"{section.name:<16}{'failed' if section.code else 'passed':<10}{section.seconds:>8.0f}")
@@ -85,7 +91,8 @@ def report(done: list[Section], seconds: float) -> int:
     for section in done:
         if section.closing:
             print(f"{section.name}: {section.closing}")
-    for line in dict.fromkeys(line for section in done for line in section.left_out):
+    told = (line for section in done for line in (*section.failures, *section.left_out))
+    for line in dict.fromkeys(told):
         print(line)
     failed = [section.name for section in done if section.code]
     if failed:

@@ -56,6 +56,19 @@ def test_a_failed_tier_fails_the_whole(capsys: pytest.CaptureFixture[str]) -> No
     assert "failed sections: tier" in lines
 
 
+def test_what_failed_and_why_is_told_again_at_the_end_and_not_at_length(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    why = "FAILED e2e/leaves/test_issue.py::test_140 - TimeoutError: not so after 20 s; last seen: ["
+    error = "ERROR tests/unit/test_a.py::test_b - OSError"
+    suite.report([heard(why + 9000 * "x", error, "FAILED to make a pot of tea", code=1)], 3)
+    lines = capsys.readouterr().out.splitlines()[-4:]
+    assert lines[0].startswith(why)
+    assert len(lines[0]) == suite.LONGEST
+    assert lines[1] == error
+    assert "failed sections" in lines[2]
+
+
 def test_a_section_without_tests_that_fails_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert suite.report([Section("lint", 1), heard("= 5 passed in 1.00s =")], 3) == 1
     assert capsys.readouterr().out.splitlines()[-1].strip("= ").startswith("5 passed, 1 error in")
