@@ -103,15 +103,29 @@ Lacking = tuple[Secondary, frozenset[str]]
 
 def lacking(snapshot: CASnapshot, fingerprints: Iterable[str]) -> tuple[Lacking, ...]:
     """Return the clusters that ever reported and lack any of these roots, with the roots they lack."""
-    wanted = frozenset(fingerprints)
-    found = ((item, wanted - set(item.status.roots)) for item in snapshot.secondaries)
-    return tuple((item, missing) for item, missing in found if item.status.last_seen and missing)
+    return tuple(found for found in _lacking(snapshot, fingerprints) if found[0].status.last_seen)
 
 
 def waits_for(snapshot: CASnapshot, fingerprints: Iterable[str]) -> str:
-    """Say which clusters have yet to hold a bundle of these roots, or ""."""
-    behind = [item.name for item, _ in lacking(snapshot, fingerprints)]
+    """Say which clusters have yet to hold a bundle of these roots, or "".
+
+    One that has a living signer counts although it has no report: its status may have been lost, and
+    its leaves and bundles are there all the same.
+    """
+    found = _lacking(snapshot, fingerprints)
+    behind = [item.name for item, _ in found if item.status.last_seen or _may_sign(snapshot, item)]
     return f"waits for the bundle in secondary clusters {', '.join(behind[:3])}" if behind else ""
+
+
+def _lacking(snapshot: CASnapshot, fingerprints: Iterable[str]) -> tuple[Lacking, ...]:
+    wanted = frozenset(fingerprints)
+    found = ((item, wanted - set(item.status.roots)) for item in snapshot.secondaries)
+    return tuple((item, missing) for item, missing in found if missing)
+
+
+def _may_sign(snapshot: CASnapshot, secondary: Secondary) -> bool:
+    ends = (_signed_until(secondary, root) for root in snapshot.roots)
+    return any(end > snapshot.now for end in ends if end is not None)
 
 
 def read_intermediates(text: str) -> dict[str, datetime] | None:

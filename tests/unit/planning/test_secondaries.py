@@ -358,6 +358,17 @@ def test_cluster_that_never_reported_holds_nothing_up(report: JSON) -> None:
     assert world.condition("Degraded")[0] == "False"
 
 
+def test_gate_waits_for_a_cluster_whose_report_was_lost_as_long_as_a_signer_of_it_lives() -> None:
+    world = at_gate(cross_signers=frozenset())
+    old = world.active.meta.name
+    world.change_root(world.active, intermediates={"west": world.now + 5 * HOUR})
+    world.secondaries = (secondary(),)
+    for after, waits in ((5 * HOUR - SECOND, True), (SECOND, False)):
+        world.now += after
+        world.settle()
+        assert (world.active.meta.name == old) == waits
+
+
 # --- how it is told -------------------------------------------------------------------------------
 
 
