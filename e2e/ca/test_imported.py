@@ -140,6 +140,36 @@ def test_what_becomes_of_the_users_secret_later_is_said_and_breaks_nothing(
     assert scenario.authority(cluster, user_root.name) == before
 
 
+def test_a_lost_key_is_copied_again_from_the_users_secret_and_from_no_other(
+    user_root: UserRoot, namespace: str
+) -> None:
+    cluster = user_root.cluster
+    user_root.hold(*GOOD)
+    scenario.wait_ca(cluster, user_root.name, "Initialised")
+    lost = scenario.key_secret(cluster, user_root.name, "root")
+    where = scenario.secret_path(lost["metadata"]["name"])
+    medic = scenario.medic(cluster)
+    cluster.request("DELETE", where, identity=medic)
+    copied = scenario.wait_other(
+        cluster, where, lambda item: item["metadata"]["uid"] != lost["metadata"]["uid"]
+    )
+    assert copied["data"] == lost["data"]
+    assert copied["type"] == lost["type"]
+    assert copied["metadata"]["labels"] == lost["metadata"]["labels"]
+    assert copied["metadata"]["annotations"] == lost["metadata"]["annotations"]
+    scenario.wait_ca(cluster, user_root.name, "Initialised")
+    scenario.issue(cluster, namespace, "after", user_root.name)
+
+    cluster.request("DELETE", scenario.secret_path(user_root.secret))
+    user_root.refused("create it")
+    cluster.request("DELETE", where, identity=medic)
+    scenario.issue(cluster, namespace, "signed-by-what-is-left", user_root.name)
+    assert cluster.exchange("GET", where).status == 404
+    user_root.hold(*GOOD)
+    scenario.wait_ca(cluster, user_root.name, "Initialised")
+    assert cluster.request("GET", where)["data"] == lost["data"]
+
+
 @pytest.mark.parametrize(
     ("left", "reason"),
     [pytest.param(20, "Issued", id="219-cut-short"), pytest.param(5, "SignerNotReady", id="219-refused")],

@@ -214,9 +214,9 @@ class World:
             ttl, domain = plan.desired.root_ttl, plan.trust_domain
             certificate = pki.make_root(key, ttl=ttl, now=self.now, trust_domain=domain)
             _KEYS[certificates.facts(certificate).public_key_sha256] = key
-        self.root_secrets.append(
-            key_secret(certificate, step.secret, identity=step.identity, base=step.base, renewal=step.renewal)
-        )
+        cross = tuple(certificates.load_all(step.cross)) if step.cross else ()
+        more: dict[str, Any] = {"identity": step.identity, "base": step.base, "renewal": step.renewal}
+        self.root_secrets.append(key_secret(certificate, step.secret, **more, cross=cross))
 
     @_apply.register
     def _record_root(self, step: steps.RecordRoot, _: CAPlan) -> None:

@@ -20,7 +20,7 @@ from meshca.errors import ConflictError
 from meshca.pki import chain, keys
 from meshca.pki.certificates import to_pem
 from meshca.planning import steps
-from meshca.planning.secrets import CERTIFICATE, CHAIN, KEY, data_of, encode
+from meshca.planning.secrets import CERTIFICATE, CHAIN, CROSS, KEY, data_of, encode
 from meshca.planning.views import Meta
 from meshca.providers.api import KeyPair, RootRequest, SignerRequest
 from meshca.providers.builtin import run_key_work
@@ -126,6 +126,8 @@ class StepExecutor:
             names.ANNOTATION_RENEWAL: str(step.renewal),
             names.ANNOTATION_PROVIDER: desired.provider,
         }
+        if step.cross:
+            secret["data"][CROSS] = encode(step.cross)
         await self._cluster.create(names.SECRET, secret)
 
     async def _generated(self, desired: Desired, plan: CAPlan) -> KeyPair:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from meshca.api import names
 from meshca.api.v1alpha1.caroot import RootState
 from meshca.pki.certificates import to_pem
 from meshca.planning import (
     castatus,
     laggards,
+    origin,
     pruning,
     rootstatus,
     rotation,
@@ -36,12 +36,10 @@ from meshca.planning.steps import (
     DropRequest,
     HoldConfiguration,
     KeepCross,
-    MakeRoot,
     MakeSigner,
     MarkActive,
     MarkPruned,
     RaiseLeafTTL,
-    RecordRoot,
     RemoveRootSecret,
     RemoveSigner,
     SettleTrustDomain,
@@ -111,35 +109,6 @@ def _settle_trust_domain(situation: Situation) -> Step | None:
     if situation.snapshot.status.get("trustDomain") == situation.trust_domain.name:
         return None
     return SettleTrustDomain(situation.trust_domain.name)
-
-
-def _make_first_root(situation: Situation) -> Step | None:
-    snapshot = situation.snapshot
-    there = snapshot.roots or snapshot.root_secrets or snapshot.signer_secrets or snapshot.unreadable_roots
-    if there or situation.active_name:
-        return None
-    wish = situation.wish
-    return MakeRoot(
-        secret=names.root_secret(snapshot.meta.name, wish.identity),
-        identity=wish.identity,
-        base=wish.base,
-        renewal=0,
-        imported=wish.imported,
-    )
-
-
-def _record_root(situation: Situation) -> Step | None:
-    """Adopt root Secrets without a CARoot: what an interrupted pass, or a restore, left behind."""
-    snapshot = situation.snapshot
-    recorded = {root.facts.fingerprint for root in snapshot.roots}
-    taken = {root.key_secret for root in snapshot.roots}
-    for secret in snapshot.root_secrets:
-        # A Secret that held the key of another root was tampered with: its root is told as missing.
-        if secret.meta.name in taken or not secret.usable or secret.facts is None:
-            continue
-        if secret.facts.fingerprint not in recorded:
-            return RecordRoot(secret, imported=secret.base == secret.facts.fingerprint[:10])
-    return None
 
 
 def _hold_for_keys(situation: Situation) -> Step | None:
@@ -280,8 +249,9 @@ CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     _settle_trust_domain,
     _accept_spec,
     _hold_for_keys,
-    _make_first_root,
-    _record_root,
+    origin.make_first_root,
+    origin.record_root,
+    origin.copy_imported_key_again,
     _raise_leaf_ttl,
     turning.take_back,
     _make_signer,
@@ -310,7 +280,7 @@ SECONDARY_CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     _accept_spec,
     _hold_for_keys,
     secondary.mirror_roots,
-    _record_root,
+    origin.record_root,
     _raise_leaf_ttl,
     turning.take_back,
     secondary.drop_request,

@@ -148,11 +148,11 @@ def served_crosses(found: Situation, root: Root, signer: KeySecret) -> tuple[x50
     held = crosses_of(found.snapshot, root)
     if held is None or (root.mirrored and not root.cross):
         # Where the root's Secret is missing, what its signer was given is all there is.
-        held = replace(signer, cross=_given(root, signer))
+        held = replace(signer, cross=given_crosses(root, signer))
     return useful_crosses(found, root, held)
 
 
-def _given(root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
+def given_crosses(root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
     """Return the cross-certificates of a root that the Secret of its signer holds."""
     try:
         _, *others = load_all(signer.chain)

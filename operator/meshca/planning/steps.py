@@ -36,13 +36,17 @@ class AcceptSpec:
 
 @dataclass(frozen=True, slots=True)
 class MakeRoot:
-    """Create the root's Secret: a generated pair, or a copy of the imported one."""
+    """Create the root's Secret: a generated pair, or a copy of the imported one.
+
+    ``cross`` are the cross-certificates that are known of a root whose Secret was lost, PEM.
+    """
 
     secret: str
     identity: str
     base: str
     renewal: int
     imported: bool
+    cross: str = ""
 
 
 @dataclass(frozen=True, slots=True)
