@@ -22,6 +22,7 @@ from e2e import binaries, faketime, flavours, installation, scenario
 from e2e.errors import CannotRunError
 from e2e.runtime import fleet
 from e2e.witness import Witness
+from meshca.api import names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterator, Mapping
@@ -170,19 +171,28 @@ def clock(disturbed: Installation, tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def room(disturbable: Installation) -> str:
-    """Return the name of a namespace made for this test in the cluster of ``disturbed``; it stays."""
+def room(disturbable: Installation) -> Iterator[str]:
+    """Return the name of a namespace made for this test in the cluster of ``disturbed``.
+
+    It stays; CAs that ``scenario.configuration`` made for it go.
+    """
     name = f"room-{next(_numbers)}"
     scenario.make_namespace(disturbable.cluster, name)
-    return name
+    yield name
+    scenario.remove_cas(disturbable.cluster, name)
 
 
 @pytest.fixture
 def namespace(cluster: Cluster) -> Iterator[str]:
-    """Return the name of a namespace made for this test; its deletion is begun, not waited for."""
+    """Return the name of a namespace made for this test; its deletion is begun, not waited for.
+
+    CAs that ``scenario.configuration`` made for it go, too.
+    """
     name = f"test-{next(_numbers)}"
     scenario.make_namespace(cluster, name)
     yield name
+    if scenario.serves(cluster, names.CA_CONFIGURATION):
+        scenario.remove_cas(cluster, name)
     cluster.request("DELETE", f"/api/v1/namespaces/{name}")
 
 

@@ -71,7 +71,7 @@ def configuration(namespace: str, *, federated: bool = False, **spec: Any) -> JS
         "trustDomain": f"ca-{number}.example",
         "trustBundle": {
             "configMapName": SPARE_BUNDLES[next(_bundles[federated]) % len(SPARE_BUNDLES)],
-            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+            "namespaceSelector": _only(namespace),
             "clusterTrustBundle": False,
         },
     }
@@ -81,6 +81,18 @@ def configuration(namespace: str, *, federated: bool = False, **spec: Any) -> JS
         "metadata": {"name": f"ca-{number}"},
         "spec": {key: value for key, value in (own | spec).items() if value is not None},
     }
+
+
+def _only(namespace: str) -> JSON:
+    return {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
+
+
+def remove_cas(cluster: Cluster, namespace: str) -> None:
+    """Delete the CAs that ``configuration`` made for a namespace: others can have their bundle names."""
+    mine = _only(namespace)
+    for item in cluster.request("GET", path_of(names.CA_CONFIGURATION))["items"]:
+        if item["spec"].get("trustBundle", {}).get("namespaceSelector") == mine:
+            cluster.exchange("DELETE", path(item["metadata"]["name"]))
 
 
 def path(configuration_name: str) -> str:
