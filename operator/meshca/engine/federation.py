@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 FEDERATED = "federated"
 INTERMEDIATE = "intermediate"
 REQUESTED: Final = Urgency.SPREAD
-"""A secondary may ask as often as it likes: no leaf waits for more than a turn, and no CA decision at all."""
+"""A secondary may ask and report as often as it likes: a leaf waits for one turn at most, a CA for none."""
 DELETED = "DELETED"
 Name = tuple[str, str]
 
@@ -90,7 +90,7 @@ class FederationIntake:
         if known is None or (known.uid, known.generation) != (facts.uid, facts.generation):
             self._registration_changed(meta.name, facts.configuration)
         elif known != facts:
-            self._queue.add(federated_key(meta.name), Urgency.CONTROL)
+            self._queue.add(federated_key(meta.name), REQUESTED)
         if known is not None and known.evidence != facts.evidence:
             self._moved(facts.configuration)
 

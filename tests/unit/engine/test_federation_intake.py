@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from meshca.clock import SystemClock
-from meshca.engine.federation import FederationIntake, intermediate_key
+from meshca.engine.federation import FederationIntake, federated_key, intermediate_key
 from meshca.engine.intake import configuration_key, leaf_key
 from meshca.engine.outcome import Outcome
 from meshca.engine.queue import Key, Urgency, WorkQueue
@@ -90,6 +90,32 @@ async def test_looking_at_all_requests_again_is_no_more_urgent() -> None:
         look()
         assert primary.queue.depth()[Urgency.CONTROL] == 0
     assert primary.queue.depth()[Urgency.SPREAD] == FLOOD
+
+
+def registered(cluster: str, seen: str) -> dict[str, Any]:
+    spec = {
+        "clusterName": cluster,
+        "caConfigurationName": "default",
+        "namespace": PLACES[cluster],
+        "requester": {"username": f"system:serviceaccount:{PLACES[cluster]}:meshca"},
+    }
+    return {"metadata": {"name": cluster, "uid": cluster, "generation": 1}, "spec": spec} | {
+        "status": {"lastSeen": seen}
+    }
+
+
+async def test_a_secondary_that_reports_without_pause_delays_no_ca_decision_and_no_leaf() -> None:
+    primary = Primary()
+    primary.intake.cluster("ADDED", registered("west", "2026-01-01T00:00:00Z"))
+    registration = federated_key("west")
+    assert await primary.turns(registration) == 0, "what an administrator registers is looked at first"
+    for second in range(1, 4):
+        primary.intake.cluster("MODIFIED", registered("west", f"2026-01-01T00:00:0{second}Z"))
+        primary.queue.add(configuration_key("default"), Urgency.CONTROL)
+        assert await primary.turns(configuration_key("default")) == 0
+        primary.queue.add(leaf_key("shop", f"web-{second}"), Urgency.FIRST, "default")
+        assert await primary.turns(leaf_key("shop", f"web-{second}")) <= 1
+    assert primary.queue.depth()[Urgency.CONTROL] == 0
 
 
 class Requests:
