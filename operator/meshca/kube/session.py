@@ -92,6 +92,26 @@ class _Body(aiohttp.BytesPayload):
         await super().write_with_length(writer, content_length)
 
 
+class _BrokenWriteError(aiohttp.ClientConnectionError):
+    """The connection broke while a write was under way; ``how`` is what aiohttp would repeat it for."""
+
+    def __init__(self, how: aiohttp.ClientError) -> None:
+        super().__init__(str(how))
+        self.how = how
+
+
+async def _once(request: aiohttp.ClientRequest, handler: ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a write once: aiohttp repeats a PUT or DELETE, whose second time then fails for its first."""
+    try:
+        return await handler(request)
+    except aiohttp.ClientConnectorError:
+        raise  # never sent, and never repeated either
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method == "GET":
+            raise
+        raise _BrokenWriteError(error) from error
+
+
 def open_client(
     credentials: Credentials,
     *,
@@ -102,7 +122,7 @@ def open_client(
     """Open an aiohttp session that authenticates by itself; ``connections`` 0 means no limit.
 
     The token is the file's at each request; a 401 makes it be read again and, if it changed, the
-    request be sent once more.
+    request be sent once more. Nothing else makes a write be sent twice.
     """
 
     async def authenticate(
@@ -126,7 +146,7 @@ def open_client(
             keepalive_timeout=KEEPALIVE_SECONDS,
         ),
         headers=_HEADERS | {"User-Agent": f"{agent}/{__version__}"},
-        middlewares=(authenticate,),
+        middlewares=(authenticate, _once),
         auto_decompress=False,
         # An API server sets none; the library would look for some to send at each request.
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -255,6 +275,8 @@ async def _lines(content: aiohttp.StreamReader, most: int, what: str) -> AsyncIt
 
 
 def _broken(error: Exception, what: str) -> TransientError:
+    if isinstance(error, _BrokenWriteError):
+        error = error.how
     if isinstance(error.__cause__, TransientError):
         return error.__cause__  # what the body itself refused
     kind = type(error).__name__

@@ -318,6 +318,40 @@ async def test_lost_answers_over_sockets_leave_doubt() -> None:
     assert [entry.info.user for entry in server.audit] == ["somebody"]
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("kept", [False, True], ids=["new connection", "kept connection"])
+async def test_a_write_whose_connection_breaks_is_not_sent_again(method: str, *, kept: bool) -> None:
+    seen: list[str] = []
+
+    async def break_on_writes(request: web.Request) -> web.Response:
+        seen.append(request.method)
+        await request.read()
+        if request.method != "GET":
+            assert request.transport is not None
+            request.transport.abort()
+        return web.Response()
+
+    async with listening(break_on_writes) as url, session(url) as http:
+        if kept:
+            await http.request("GET", "/x", timeout=5)
+        with pytest.raises(errors.UnknownOutcomeError):
+            await http.request(method, "/x", body=b"{}", content_type="application/json", timeout=5)
+    assert [each for each in seen if each != "GET"] == [method]
+
+
+async def test_a_replace_or_delete_that_was_done_but_not_answered_is_in_doubt() -> None:
+    server = ApiServer()
+    made = server.create(SECRET, {"metadata": {"name": "s", "namespace": "default"}})
+    async with serve(server) as url, session(url) as http:
+        server.fault(verb="update", lose_answer=True)
+        with pytest.raises(errors.UnknownOutcomeError):
+            await Gateway(http).replace(SECRET, made | {"data": {"a": "QQ=="}})
+        server.fault(verb="delete", lose_answer=True)
+        with pytest.raises(errors.UnknownOutcomeError):
+            await Gateway(http).delete(SECRET, "s", "default", uid=made["metadata"]["uid"])
+    assert [entry.code for entry in server.audit] == [200, 200]
+
+
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setitem(os.environ, name, "http://127.0.0.1:9")
