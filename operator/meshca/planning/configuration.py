@@ -1,8 +1,8 @@
 """The next step of one CAConfiguration: an ordered chain of small named checks.
 
 Decides what to make, adopt, record, activate or remove, one step at a time, so that a crash after any
-write resumes; and what leaves are issued with meanwhile. Never makes a second root where there is
-one, never touches a key, never writes.
+write resumes; what is served meanwhile is decided in ``planning.serving``. Never makes a second root where
+there is one, never touches a key, never writes.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from meshca.api.v1alpha1.caroot import RootState
 from meshca.pki.certificates import to_pem
 from meshca.planning import (
     castatus,
+    crosses,
     laggards,
     origin,
     pruning,
@@ -21,13 +22,13 @@ from meshca.planning import (
     rotation,
     rotationstatus,
     secondary,
+    serving,
     signers,
     turning,
 )
 from meshca.planning.assess import assess
-from meshca.planning.authority import ANNOUNCED_AFTER, Authority, Unavailable
+from meshca.planning.authority import ANNOUNCED_AFTER
 from meshca.planning.ca import CAPlan, CASnapshot
-from meshca.planning.signingroot import SigningRoot
 from meshca.planning.situation import Situation, secret_of
 from meshca.planning.steps import (
     IRREVERSIBLE,
@@ -66,11 +67,11 @@ def plan_configuration(snapshot: CASnapshot) -> CAPlan:
         desired=situation.settled,
         trust_domain=situation.trust_domain,
         status=castatus.configuration_status(situation),
-        authority=_authority(situation),
+        authority=serving.authority(situation),
         bundle=situation.bundle,
         publishes=_publishes(situation),
         due=_due(situation),
-        signing_root=_signing_root(situation),
+        signing_root=serving.signing_root(situation),
         primary=secondary.wish_of(situation),
     )
 
@@ -131,7 +132,7 @@ def _make_signer(situation: Situation) -> Step | None:
         return None
     if not signers.is_due(situation.signer, root, situation.desired, situation.snapshot.now):
         return None
-    chain = to_pem(*rotation.useful_crosses(situation, root, secret))
+    chain = to_pem(*crosses.useful(situation, root, secret))
     return MakeSigner(root, secret, chain)
 
 
@@ -191,7 +192,7 @@ def _tidy_crosses(situation: Situation) -> Step | None:
         secret = None if item.pruned else secret_of(situation.snapshot, item)
         if secret is None:
             continue
-        useful = rotation.useful_crosses(situation, item, secret)
+        useful = crosses.useful(situation, item, secret)
         if len(useful) != len(secret.cross):
             return KeepCross(secret, to_pem(*useful))
     return None
@@ -201,7 +202,7 @@ def _write_chain(situation: Situation) -> Step | None:
     root, signer = situation.root, situation.signer
     if root is None or signer is None or situation.active_name != root.meta.name:
         return None
-    wanted = rotation.chain_of(situation, root, signer)
+    wanted = crosses.chain_of(situation, root, signer)
     return WriteChain(signer, wanted) if signer.chain != wanted else None
 
 
@@ -211,7 +212,7 @@ def _write_next_chain(situation: Situation) -> Step | None:
     signer = signers.best(situation.snapshot, target)
     if target is None or signer is None or not target.mirrored:
         return None
-    wanted = rotation.chain_of(situation, target, signer)
+    wanted = crosses.chain_of(situation, target, signer)
     return WriteChain(signer, wanted) if signer.chain != wanted else None
 
 
@@ -301,61 +302,6 @@ SECONDARY_CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     _remove_replaced_signer,
 )
 """The same in a secondary. What the primary has not made or said yet stops nothing: a chain goes on."""
-
-
-def _authority(situation: Situation) -> Authority | Unavailable:
-    snapshot = situation.snapshot
-    if snapshot.meta.deleting:
-        return castatus.unavailable("the CAConfiguration is being deleted")
-    root, signer, desired = situation.root, situation.signer, situation.settled
-    if desired is None or root is None or signer is None or situation.active_name != root.meta.name:
-        return castatus.unavailable(castatus.why_not_ready(situation))
-    assert signer.certificate is not None
-    assert signer.facts is not None
-    # Not before it is on record on the CARoot may a leaf live longer.
-    longest = root.largest_leaf_ttl or desired.leaf_max_ttl
-    return Authority(
-        configuration=snapshot.meta.name,
-        trust_domain=situation.trust_domain,
-        cluster_name=desired.cluster_name,
-        naming=desired.naming,
-        leaf_ttl=min(desired.leaf_ttl, longest),
-        leaf_max_ttl=min(desired.leaf_max_ttl, longest),
-        root=root.facts.fingerprint,
-        signer=signer.certificate,
-        signer_key_id=signer.facts.subject_key_id,
-        signer_secret=signer.meta.name,
-        signer_not_after=signer.facts.not_after,
-        chain=rotation.chain_of(situation, root, signer),
-        bundle=situation.bundle.pem,
-        bundle_digest=situation.bundle.digest,
-        trusted=situation.bundle.roots,
-        generation=snapshot.meta.generation,
-        bundle_in_secrets=rotation.bundle_in_secrets(situation),
-    )
-
-
-def _signing_root(situation: Situation) -> SigningRoot | None:
-    snapshot, root, secret = situation.snapshot, situation.root, situation.root_secret
-    if root is None or secret is None or situation.settled is None or snapshot.meta.deleting:
-        return None
-    # A secondary signs none, not even under a root of its own that it still has.
-    secondary_itself = situation.primary is not None
-    if situation.active_name != root.meta.name or situation.stopped or secondary_itself:
-        return None
-    return SigningRoot(
-        configuration=snapshot.meta.name,
-        trust_domain=situation.trust_domain,
-        name=root.meta.name,
-        certificate=root.certificate,
-        fingerprint=root.facts.fingerprint,
-        not_after=root.facts.not_after,
-        secret=secret.meta.name,
-        provider=root.provider or situation.settled.provider,
-        crosses=to_pem(*rotation.useful_crosses(situation, root, secret)),
-        intermediate_ttl=situation.settled.intermediate_ttl,
-        bundle=situation.bundle.fingerprints,
-    )
 
 
 def _due(situation: Situation) -> datetime | None:

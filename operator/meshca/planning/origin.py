@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshca.api import names
 from meshca.pki.certificates import to_pem
-from meshca.planning import rotation, signers
+from meshca.planning import crosses, signers
 from meshca.planning.steps import MakeRoot, RecordRoot
 
 if TYPE_CHECKING:
@@ -67,6 +67,6 @@ def copy_imported_key_again(situation: Situation) -> Step | None:
                 base=wish.base,
                 renewal=root.renewal,
                 imported=True,
-                cross=to_pem(*rotation.given_crosses(root, signer)) if signer is not None else "",
+                cross=to_pem(*crosses.given(root, signer)) if signer is not None else "",
             )
     return None

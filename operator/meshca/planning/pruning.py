@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from meshca.api import names
 from meshca.api.v1alpha1.conditions import ConditionType, find_condition, observed
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.planning import rotation, secondaries
+from meshca.planning import crosses, rotation, secondaries
 from meshca.planning.steps import (
     DeleteRoot,
     GatherEvidence,
@@ -257,7 +257,7 @@ def _kept_alive(found: Situation, root: Root) -> str:
         if other not in (found.root, found.target) and _is_forced(other):
             # It goes, too: two roots that signed each other would hold each other for ever.
             continue
-        if rotation.is_crossed(secret, other):
+        if crosses.is_crossed(secret, other):
             signer = other.meta.name
             return f"root {signer!r} signed it and is trusted, so it would stay trusted: prune that first"
     return ""

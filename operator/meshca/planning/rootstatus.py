@@ -19,7 +19,7 @@ from meshca.api.v1alpha1.conditions import (
 )
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
-from meshca.planning import pruning, rotation, signers
+from meshca.planning import crosses, pruning, rotation, signers
 from meshca.planning.situation import crosses_of
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _crosses(found: Situation, root: Root) -> list[str]:
     if secret is None:
         told = root.status.get("crossCertificates")
         return told if isinstance(told, list) else []
-    return [to_pem(item) for item in rotation.useful_crosses(found, root, secret)]
+    return [to_pem(item) for item in crosses.useful(found, root, secret)]
 
 
 def _signer(found: Situation, root: Root) -> JSON | None:
@@ -84,7 +84,7 @@ def _signer(found: Situation, root: Root) -> JSON | None:
     if signer is None or signer.facts is None or found.settled is None:
         return None
     status = {
-        "certificateChain": rotation.chain_of(found, root, signer),
+        "certificateChain": crosses.chain_of(found, root, signer),
         "secretName": signer.meta.name,
         "notAfter": format_time(signer.facts.not_after),
     }
@@ -142,4 +142,4 @@ def cross_expiry(found: Situation) -> tuple[datetime, ...]:
     root, signer = found.root, found.signer
     if root is None or signer is None:
         return ()
-    return tuple(item.not_valid_after_utc for item in rotation.served_crosses(found, root, signer))
+    return tuple(item.not_valid_after_utc for item in crosses.served(found, root, signer))

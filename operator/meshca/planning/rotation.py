@@ -6,25 +6,21 @@ crash, sees the same phase. Never says what to do about it: that is ``planning.c
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.errors import InvalidError
 from meshca.pki import desired as identities
-from meshca.pki.certificates import authority_key_id_of, load_all, to_pem
-from meshca.planning import secondaries, signers
+from meshca.planning import crosses, secondaries, signers
 from meshca.planning.situation import Problem, Wish, crosses_of, secret_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from cryptography import x509
-
-    from meshca.planning.ca import CASnapshot, KeySecret, Root
+    from meshca.planning.ca import CASnapshot, Root
     from meshca.planning.desired import Desired
     from meshca.planning.situation import Situation
 
@@ -98,87 +94,6 @@ def forced(found: Situation) -> bool:
     )
 
 
-def cross_signers(found: Situation, target: Root | None) -> tuple[Root, ...]:
-    """Return the trusted roots by which a new one should be signed: those that still live."""
-    now = found.snapshot.now
-    return tuple(
-        item
-        for item in found.trusted
-        if item.activated_at
-        and item.facts.not_after > now
-        and (target is None or item.facts.fingerprint != target.facts.fingerprint)
-    )
-
-
-def is_crossed(secret: KeySecret | Root, issuer: Root) -> bool:
-    """Tell whether there is a certificate of a root by another root: in its Secret, or mirrored with it."""
-    return any(signed_by(item) == issuer.facts.subject_key_id for item in secret.cross)
-
-
-def signed_by(certificate: x509.Certificate) -> str:
-    """Return the hex key id of the root that signed a cross-certificate."""
-    return authority_key_id_of(certificate).hex()
-
-
-def cannot_cross(snapshot: CASnapshot, issuer: Root, target: Root | None) -> str:
-    """Say why a root cannot sign another one, or "" when it can."""
-    fingerprint = target.facts.fingerprint if target is not None else ""
-    if issuer.facts.not_after <= snapshot.now:
-        return f"root {issuer.meta.name!r} has expired"
-    if (issuer.provider or "Builtin") not in snapshot.cross_signers:
-        return f"the provider of root {issuer.meta.name!r} cannot cross-sign"
-    if secret_of(snapshot, issuer) is None:
-        return f"the key of root {issuer.meta.name!r} is missing"
-    return snapshot.cross_problems.get((issuer.facts.fingerprint, fingerprint), "")
-
-
-def missing_crosses(found: Situation, target: Root, secret: KeySecret | Root) -> tuple[Root, ...]:
-    """Return the roots that should have signed the new one and have not."""
-    return tuple(item for item in cross_signers(found, target) if not is_crossed(secret, item))
-
-
-def chain_of(found: Situation, root: Root, signer: KeySecret) -> str:
-    """Return what follows a leaf: the signer, and each cross-certificate that somebody can use; PEM."""
-    assert signer.certificate is not None
-    return to_pem(signer.certificate, *served_crosses(found, root, signer))
-
-
-def served_crosses(found: Situation, root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
-    """Return the cross-certificates that follow a signer of a root."""
-    held = crosses_of(found.snapshot, root)
-    if held is None or (root.mirrored and not root.cross):
-        # Where the root's Secret is missing, what its signer was given is all there is.
-        held = replace(signer, cross=given_crosses(root, signer))
-    return useful_crosses(found, root, held)
-
-
-def given_crosses(root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
-    """Return the cross-certificates of a root that the Secret of its signer holds."""
-    try:
-        _, *others = load_all(signer.chain)
-    except InvalidError:
-        return ()
-    of_root = (root.certificate.subject, root.certificate.public_key())
-    return tuple(item for item in others if (item.subject, item.public_key()) == of_root)
-
-
-def useful_crosses(found: Situation, root: Root, secret: KeySecret | Root) -> tuple[x509.Certificate, ...]:
-    """Return the cross-certificates that have not expired and whose root is still trusted.
-
-    By the root that was active last first: of several, OpenSSL, GnuTLS and Envoy follow only the first.
-    """
-    place = {item.facts.subject_key_id: item for item in found.trusted if item is not root}
-    live = [item for item in secret.cross if item.not_valid_after_utc > found.snapshot.now]
-    useful = [(place[signed_by(item)], item) for item in live if signed_by(item) in place]
-    useful.sort(key=lambda pair: _last_use(found, pair[0]), reverse=True)
-    return tuple(item for _, item in useful)
-
-
-def _last_use(found: Situation, root: Root) -> tuple[bool, float, str]:
-    used = root.activated_at.timestamp() if root.activated_at else 0.0
-    return (root is found.root, used, root.meta.name)
-
-
 def is_prepared(found: Situation) -> bool:
     """Tell whether the cross-certificates of the new root, and its signer, are all there."""
     target = found.target
@@ -188,11 +103,11 @@ def is_prepared(found: Situation) -> bool:
     # Whether a mirrored root is crossed is the primary's business.
     possible = not target.mirrored and [
         item
-        for item in missing_crosses(found, target, secret)
-        if not cannot_cross(found.snapshot, item, target)
+        for item in crosses.missing(found, target, secret)
+        if not crosses.cannot_cross(found.snapshot, item, target)
     ]
     signer = signers.best(found.snapshot, target)
-    return not possible and signer is not None and signer.chain == chain_of(found, target, signer)
+    return not possible and signer is not None and signer.chain == crosses.chain_of(found, target, signer)
 
 
 def is_published(target: Root) -> bool:
@@ -208,7 +123,7 @@ def published_for(found: Situation, target: Root) -> timedelta:
     if wanted is not None:
         return wanted
     secret = crosses_of(found.snapshot, target)
-    crossed = secret is not None and not missing_crosses(found, target, secret)
+    crossed = secret is not None and not crosses.missing(found, target, secret)
     # With every older root expired nobody's handshake works: there is nothing left to protect.
     return timedelta(0) if crossed else UNCROSSED_PUBLISH_TIME
 
@@ -219,7 +134,7 @@ def bundle_in_secrets(found: Situation) -> bool:
     if target is None or not is_published(target):
         return _comes_uncrossed(found)
     secret = crosses_of(found.snapshot, target)
-    return secret is not None and bool(missing_crosses(found, target, secret))
+    return secret is not None and bool(crosses.missing(found, target, secret))
 
 
 def _comes_uncrossed(found: Situation) -> bool:
@@ -251,7 +166,7 @@ def gate(found: Situation) -> Gate:
     if why:
         return Gate(is_open=False, why=why, until=patience)
     # With every older root expired nobody's handshake works: there is nothing left to protect.
-    protects, uncrossed = bool(cross_signers(found, target)), bundle_in_secrets(found)
+    protects, uncrossed = bool(crosses.signers_of(found, target)), bundle_in_secrets(found)
     waits = secondaries.waits_for(found.snapshot, found.bundle.fingerprints) if protects else ""
     if waits and (uncrossed or now < patience):
         return Gate(is_open=False, why=waits, until=None if uncrossed else patience)
@@ -357,10 +272,12 @@ def _blocked(found: Situation, target: Root | None) -> Problem | None:
         return None
     secret = secret_of(found.snapshot, target)
     assert found.root is not None
-    for issuer in {item.meta.name: item for item in (found.root, *cross_signers(found, target))}.values():
-        if secret is not None and is_crossed(secret, issuer):
+    for issuer in {
+        item.meta.name: item for item in (found.root, *crosses.signers_of(found, target))
+    }.values():
+        if secret is not None and crosses.is_crossed(secret, issuer):
             continue
-        why = cannot_cross(found.snapshot, issuer, target)
+        why = crosses.cannot_cross(found.snapshot, issuer, target)
         if why:
             return Problem(
                 Reason.ROTATION_BLOCKED,

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from meshca.api import names
 from meshca.pki.certificates import to_pem
-from meshca.planning import following, requested, rotation, signers
+from meshca.planning import crosses, following, requested, rotation, signers
 from meshca.planning.primary import Need, PrimaryWish, Report, SignerWish
 from meshca.planning.steps import (
     AdoptSigner,
@@ -68,7 +68,7 @@ def adopt_signer(found: Situation) -> Step | None:
     verdict, root = verdict_of(found), following.wants_signer(found)
     if verdict is None or verdict.certificate is None or root is None:
         return None
-    chain = to_pem(verdict.certificate, *rotation.useful_crosses(found, root, root))
+    chain = to_pem(verdict.certificate, *crosses.useful(found, root, root))
     return AdoptSigner(found.snapshot.requested[0], root, verdict.certificate, chain)
 
 
@@ -87,9 +87,9 @@ def activate_first(found: Situation) -> Step | None:
         return None
     if root.activated_at is not None:
         # It was in use before the status was lost.
-        return CommitActive(root, signer, rotation.chain_of(found, root, signer))
+        return CommitActive(root, signer, crosses.chain_of(found, root, signer))
     fresh = primary.answering and primary.facts is not None
-    if not fresh or signer.chain != rotation.chain_of(found, root, signer):
+    if not fresh or signer.chain != crosses.chain_of(found, root, signer):
         return None
     gate = first_gate(found)
     if gate.read_back:

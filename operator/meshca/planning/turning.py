@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from meshca.api import names
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.pki.certificates import to_pem
-from meshca.planning import pruning, rotation, rotationstatus, secondary, signers
+from meshca.planning import crosses, pruning, rotation, rotationstatus, secondary, signers
 from meshca.planning.situation import crosses_of, secret_of
 from meshca.planning.steps import (
     CommitActive,
@@ -97,15 +97,15 @@ def prepare(situation: Situation) -> Step | None:
     secret = secret_of(situation.snapshot, target)
     if target is None or secret is None or situation.hold is not None:
         return None
-    for issuer in rotation.missing_crosses(situation, target, secret):
+    for issuer in crosses.missing(situation, target, secret):
         issuer_secret = secret_of(situation.snapshot, issuer)
-        if issuer_secret is not None and not rotation.cannot_cross(situation.snapshot, issuer, target):
+        if issuer_secret is not None and not crosses.cannot_cross(situation.snapshot, issuer, target):
             return CrossSign(target, secret, issuer, issuer_secret)
     signer = signers.best(situation.snapshot, target)
     if signers.is_due(signer, target, situation.desired, situation.snapshot.now):
-        return MakeSigner(target, secret, to_pem(*rotation.useful_crosses(situation, target, secret)))
+        return MakeSigner(target, secret, to_pem(*crosses.useful(situation, target, secret)))
     assert signer is not None
-    wanted = rotation.chain_of(situation, target, signer)
+    wanted = crosses.chain_of(situation, target, signer)
     return WriteChain(signer, wanted) if signer.chain != wanted else None
 
 
@@ -138,10 +138,8 @@ def activate(situation: Situation) -> Step | None:
     signer, secret = signers.best(situation.snapshot, target), crosses_of(situation.snapshot, target)
     assert signer is not None
     assert secret is not None
-    older = tuple(
-        item for item in rotation.cross_signers(situation, target) if rotation.is_crossed(secret, item)
-    )
-    return CommitActive(target, signer, rotation.chain_of(situation, target, signer), older)
+    older = tuple(item for item in crosses.signers_of(situation, target) if crosses.is_crossed(secret, item))
+    return CommitActive(target, signer, crosses.chain_of(situation, target, signer), older)
 
 
 def _is_late(situation: Situation, root: Root) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from meshca.api.v1alpha1.scalars import format_time
-from meshca.planning import rotation, steps
+from meshca.planning import crosses, rotation, steps
 from meshca.planning.assess import assess
 from meshca.planning.authority import Authority, Unavailable
 from meshca.planning.ca import Census, Publication, Straggler
@@ -224,7 +224,7 @@ def test_force_makes_the_cross_certificates_that_can_be_made() -> None:
     world.settle()
     new = world.roots[-1]
     secret = next(item for item in world.root_secrets if item.meta.name == new.key_secret)
-    assert [rotation.signed_by(item) for item in secret.cross] == [active.facts.subject_key_id]
+    assert [crosses.signed_by(item) for item in secret.cross] == [active.facts.subject_key_id]
     assert world.plan().due == NOW + 5 * MINUTE
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from meshca.pki.certificates import load_all
-from meshca.planning import rotation
+from meshca.planning import crosses
 from meshca.planning.authority import Authority
 from tests.fakes.caworld import World, bootstrapped
 
@@ -27,8 +27,8 @@ def test_certificate_by_the_root_that_was_active_last_comes_first() -> None:
     second = _rotate(world, "two")
     authority = world.plan().authority
     assert isinstance(authority, Authority)
-    _, *crosses = load_all(authority.chain)
-    assert [rotation.signed_by(item) for item in crosses] == [second, first]
+    _, *served = load_all(authority.chain)
+    assert [crosses.signed_by(item) for item in served] == [second, first]
 
 
 def test_order_of_the_secret_does_not_matter() -> None:
@@ -39,7 +39,7 @@ def test_order_of_the_secret_does_not_matter() -> None:
         world.change_secret(secret, cross=tuple(reversed(secret.cross)))
     authority = world.plan().authority
     assert isinstance(authority, Authority)
-    assert [rotation.signed_by(item) for item in load_all(authority.chain)[1:]] == [second, first]
+    assert [crosses.signed_by(item) for item in load_all(authority.chain)[1:]] == [second, first]
 
 
 def test_chain_without_the_roots_secret_holds_what_the_signer_was_given_as_long_as_it_is_of_use() -> None:
@@ -51,7 +51,7 @@ def test_chain_without_the_roots_secret_holds_what_the_signer_was_given_as_long_
     plan = world.settle()
     assert isinstance(plan.authority, Authority)
     _, cross = load_all(plan.authority.chain)
-    assert rotation.signed_by(cross) == old.facts.subject_key_id
+    assert crosses.signed_by(cross) == old.facts.subject_key_id
     world.needed[old.facts.fingerprint] = ("shop/web",)
     world.now = cross.not_valid_after_utc - timedelta(minutes=1)
     assert world.settle().due == cross.not_valid_after_utc
