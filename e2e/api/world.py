@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from e2e.client import path_of
 from e2e.installation import wait_served
 from meshca.api import admission, names
-from meshca.api.admission import AdmissionParameters
+from meshca.api.policyparts import AdmissionParameters
 from tests.fakes.api_rows import CSR
 
 if TYPE_CHECKING:

@@ -17,6 +17,7 @@ from e2e.chart import render
 from e2e.chart.access import RBAC, Right, User, bind, held, may, rights, settled, wait_for_aggregation
 from e2e.client import APPLY_PATCH
 from meshca.api import admission
+from meshca.api.policyparts import AdmissionParameters
 from meshca.server import smoke
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def test_roles_for_people_can_be_kept_out_of_the_built_in_ones(
 
 def test_the_policies_are_what_the_operator_compares_them_with(upgrade: Upgrade) -> None:
     cluster = upgrade("breakGlassGroup=restorers")
-    trusted = admission.AdmissionParameters(User.account(HOME, "meshca").name, HOME, "restorers")
+    trusted = AdmissionParameters(User.account(HOME, "meshca").name, HOME, "restorers")
     for name in admission.VALIDATING:
         policy = cluster.request("GET", f"/apis/{ADMISSION}/v1/validatingadmissionpolicies/{name}")
         binding = cluster.request("GET", f"/apis/{ADMISSION}/v1/validatingadmissionpolicybindings/{name}")

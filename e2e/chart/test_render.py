@@ -11,6 +11,7 @@ import yaml
 from e2e.chart import render
 from e2e.chart.render import of, one
 from meshca.api import admission
+from meshca.api.policyparts import AdmissionParameters
 
 JSON = dict[str, Any]
 ROOT = render.CHART.parents[1]
@@ -261,7 +262,7 @@ def test_managed_keys_reach_as_far_as_asked(namespaces: str, kinds: list[str]) -
 )
 def test_the_policies_trust_whom_the_values_name(case: str, user: str, group: str) -> None:
     objects = render.objects(*render.CASES[case])
-    trusted = admission.AdmissionParameters(user, render.NAMESPACE, group)
+    trusted = AdmissionParameters(user, render.NAMESPACE, group)
     for name in admission.VALIDATING:
         policy = one(objects, "ValidatingAdmissionPolicy", name)
         binding = one(objects, "ValidatingAdmissionPolicyBinding", name)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec
 import yaml
 
 from meshca.api import admission, names
-from meshca.api.admission import AdmissionParameters
+from meshca.api.policyparts import AdmissionParameters
 from meshca.config import Settings
 from meshca.kube.gateway import Gateway
 from meshca.kube.watch import Reflector

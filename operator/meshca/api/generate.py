@@ -14,8 +14,8 @@ from typing import Any, Final
 import yaml
 
 from meshca.api import admission
-from meshca.api.admission import AdmissionParameters
 from meshca.api.crd import all_definitions
+from meshca.api.policyparts import AdmissionParameters
 from meshca.api.reference import api_reference
 
 JSON = dict[str, Any]

@@ -18,7 +18,7 @@ from meshca.planning.views import Meta
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from meshca.api.admission import AdmissionParameters
+    from meshca.api.policyparts import AdmissionParameters
     from meshca.clock import Clock
     from meshca.engine.authorities import Authorities
     from meshca.engine.intake import Intake

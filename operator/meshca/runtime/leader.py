@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import kopf
 
 from meshca.api import names
-from meshca.api.admission import AdmissionParameters
+from meshca.api.policyparts import AdmissionParameters
 from meshca.engine.admissions import AdmissionReconciler
 from meshca.engine.authorities import Authorities
 from meshca.engine.configurations import ConfigurationReconciler

@@ -12,7 +12,6 @@ from meshca.api.admission import (
     RECORDS,
     REQUESTER,
     VALIDATING,
-    AdmissionParameters,
     as_shipped,
     mutating_binding,
     mutating_policy,
@@ -20,6 +19,7 @@ from meshca.api.admission import (
     validating_binding,
     validating_policy,
 )
+from meshca.api.policyparts import AdmissionParameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
