@@ -246,7 +246,7 @@ class Intake:
         for configuration in self._store.configurations:
             self.moved(configuration)
         for configuration in self._authorities.bundles:
-            for place in tuple(self._authorities.board(configuration).behind):
+            for place in sorted(self._authorities.board(configuration).behind):
                 self._queue.add(bundle_key(place, configuration), Urgency.CONTROL)
 
     def bundle_wish(self, wish: BundleWish) -> None:

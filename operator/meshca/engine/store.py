@@ -48,20 +48,24 @@ class BundleView:
 
 
 class Index(Generic[K]):
-    """Which leaves have something in common; an entry without leaves takes no memory."""
+    """Which leaves have something in common; an entry without leaves takes no memory.
+
+    In the order in which they came: that of a set would be another one in each process, and with it that
+    of everything that is done for them.
+    """
 
     def __init__(self) -> None:
-        self._members: dict[K, set[Name]] = {}
+        self._members: dict[K, dict[Name, None]] = {}
 
     def add(self, entry: K, name: Name) -> None:
         """Count a leaf in."""
-        self._members.setdefault(entry, set()).add(name)
+        self._members.setdefault(entry, {}).setdefault(name)
 
     def discard(self, entry: K, name: Name) -> None:
         """Count a leaf out."""
         members = self._members.get(entry)
         if members is not None:
-            members.discard(name)
+            members.pop(name, None)
             if not members:
                 del self._members[entry]
 
