@@ -223,3 +223,18 @@ def following(**changes: Any) -> Secondary:
     found.follow()
     found.done.clear()
     return found
+
+
+def reason(world: Secondary, kind: str) -> tuple[str, str]:
+    state, found, _ = world.condition(kind)
+    return state, found
+
+
+def rotate(world: Secondary, trigger: str = "one") -> None:
+    """Have the primary rotate up to the end."""
+    world.primary.ask(trigger)
+    world.primary.settle()
+
+
+def another_primary() -> World:
+    return bootstrapped(uid="99999999-2222-4333-8444-555555555555", numbers=itertools.count(200))
