@@ -188,6 +188,29 @@ async def test_only_selected_namespaces_and_those_with_live_leaves_are_kept_up_t
         assert not holds(cluster, "default")
 
 
+async def test_a_namespace_that_left_is_kept_up_to_date_from_its_first_leaf_to_its_last() -> None:
+    selector = {"namespaceSelector": {"matchLabels": {"mesh": "yes"}}}
+    async with ready(trustBundle=selector) as cluster:
+        for labels in ({"mesh": "yes"}, {"mesh": None}):
+            cluster.server.merge(names.NAMESPACE, "shop", "", {"metadata": {"labels": labels}})
+            await asyncio.sleep(5)
+        assert targets(cluster) == {"total": 1, "current": 1}
+        cluster.server.merge(names.CONFIG_MAP, NAME, "shop", {"data": {"ca.crt": "tampered"}})
+        await asyncio.sleep(5)
+        assert not holds(cluster, "shop"), "nobody is owed it"
+        cluster.leaf()
+        await cluster.until(lambda: holds(cluster, "shop"), 5)
+        await asyncio.sleep(5)
+        assert targets(cluster) == {"total": 2, "current": 2}
+        cluster.server.delete(names.LEAF, "web", "shop")
+        await asyncio.sleep(5)
+        assert targets(cluster) == {"total": 1, "current": 1}
+    cluster.written()
+    async with cluster.operator():
+        await asyncio.sleep(30)
+        assert cluster.written() == [], "I6"
+
+
 async def test_cluster_trust_bundle_can_be_switched_off() -> None:
     async with ready(trustBundle={"clusterTrustBundle": False}) as cluster:
         assert cluster.server.all(names.CLUSTER_TRUST_BUNDLE) == []

@@ -72,6 +72,7 @@ class Intake:
         self._clock = clock
         store.leaves.on_root = self._root_changed
         store.leaves.on_names = self.moved
+        store.leaves.on_life = self._life_changed
         self.federation = FederationIntake(queue, timers, self.moved)
 
     def configuration(self, event: str, body: Mapping[str, Any]) -> None:
@@ -239,6 +240,14 @@ class Intake:
             news = isinstance(authority, Authority) and root != authority.root
         if news:
             self.moved(configuration)
+
+    def _life_changed(self, namespace: str, configuration: str) -> None:
+        """Look at the bundle of a namespace that left the selector: it is kept while leaves live there."""
+        wish, view = self._authorities.bundles.get(configuration), self._store.namespaces.get(namespace)
+        if wish is None or view is None or wish.namespaces.matches(view.labels):
+            return
+        if (namespace, wish.name) in self._store.bundles:
+            self._queue.add(bundle_key(namespace, configuration), Urgency.CONTROL)
 
     def leaves_listed(self) -> None:
         """Take in that the store holds all leaves: until now nobody could say which ones there are not."""

@@ -77,9 +77,7 @@ class Publisher:
         # A namespace that left the selector is kept up to date while its leaves live.
         leaves = self._store.leaves
         lives = any(
-            view.meta.namespace == place
-            for view in leaves.of_configuration(wish.configuration)
-            if view.issued is not None or view.chain
+            view.meta.namespace == place for view in leaves.of_configuration(wish.configuration) if view.lives
         )
         return True if lives else None if leaves.listing else False
 

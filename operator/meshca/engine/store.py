@@ -86,13 +86,15 @@ class Leaves:
     """Leaf views, by key, by configuration, by Secret, by account and by the root they need.
 
     ``on_root(configuration, root)`` is called when the leaves that need a root have become others,
-    ``on_names(configuration)`` when those with a name that is no longer given have.
+    ``on_names(configuration)`` when those with a name that is no longer given have, ``on_life(namespace,
+    configuration)`` when one in a namespace has got its first certificate, or has lost it.
     """
 
     def __init__(self, secrets: Mapping[Name, SecretView]) -> None:
         self._secrets = secrets
         self.on_root: Callable[[str, str], None] | None = None
         self.on_names: Callable[[str], None] | None = None
+        self.on_life: Callable[[str, str], None] | None = None
         self._misnamed = MisnamedLeaves()
         self._by_root: dict[str, Index[str]] = {}
         self._needs: dict[Name, tuple[str, str]] = {}
@@ -127,6 +129,7 @@ class Leaves:
             if spec.secret_name:
                 self._by_secret.add((namespace, spec.secret_name), view.key)
         self._views[view.key] = view
+        self._tell_life(known, view)
         self._count(view.key, self._need(view))
         same = known is not None and known.issued is view.issued and known.meta.deleting == view.meta.deleting
         if not same and self._misnamed.look(view):
@@ -137,6 +140,7 @@ class Leaves:
         view = self._views.pop(key, None)
         if view is not None:
             self._unlist(view)
+            self._tell_life(view, None)
             self._count(key, None)
             self._forget_name(view)
         return view
@@ -152,6 +156,14 @@ class Leaves:
     def _tell_names(self, view: LeafView) -> None:
         if self.on_names is not None:
             self.on_names(view.spec.configuration)
+
+    def _tell_life(self, before: LeafView | None, after: LeafView | None) -> None:
+        lived = before.spec.configuration if before is not None and before.lives else ""
+        lives = after.spec.configuration if after is not None and after.lives else ""
+        view = after or before
+        if lived != lives and view is not None and self.on_life is not None:
+            for configuration in filter(None, (lived, lives)):
+                self.on_life(view.meta.namespace, configuration)
 
     def _unlist(self, view: LeafView) -> None:
         namespace, spec = view.meta.namespace, view.spec

@@ -161,6 +161,11 @@ class LeafView:
         """Return (namespace, name)."""
         return (self.meta.namespace, self.meta.name)
 
+    @property
+    def lives(self) -> bool:
+        """Tell whether there is a certificate, as far as anybody has looked."""
+        return self.issued is not None or bool(self.chain)
+
     def with_issued(self, facts: IssuedFacts) -> LeafView:
         """Return the view with verified facts in the place of the chain's text."""
         return replace(self, issued=facts, chain="", worthless=False)

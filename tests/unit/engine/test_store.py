@@ -1,8 +1,11 @@
-"""Leaves are handed out in the order in which they came, which is the same in each process."""
+"""What is told of leaves, and in which order: that in which they came, the same in each process."""
 
 from __future__ import annotations
 
-from meshca.engine.store import Index
+from typing import Any
+
+from meshca.engine.store import Index, Leaves
+from meshca.planning.views import LeafView, leaf_view
 
 NAMES = [("shop", f"leaf-{number}") for number in (7, 3, 9, 1, 8, 2, 6, 4, 5, 0)]
 
@@ -32,3 +35,26 @@ def test_an_entry_without_leaves_is_gone() -> None:
     index.discard("default", NAMES[0])
     assert index.entries() == ()
     assert index.get("default") == ()
+
+
+def view(chain: str, configuration: str = "default") -> LeafView:
+    metadata = {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "1"}
+    body: dict[str, Any] = {"metadata": metadata, "spec": {"caConfigurationName": configuration}}
+    return leaf_view(body | {"status": {"certificateChain": chain}}, None)
+
+
+def test_a_leaf_is_told_of_with_its_first_certificate_and_its_last() -> None:
+    leaves, told = Leaves({}), list[tuple[str, str]]()
+    leaves.put(view("a chain"))
+    leaves.on_life = lambda namespace, configuration: told.append((namespace, configuration))
+    leaves.put(view("another"))
+    assert told == []
+    leaves.put(view("another", "second"))
+    assert told == [("shop", "default"), ("shop", "second")]
+    leaves.put(view("", "second"))
+    leaves.put(view("", "second"))
+    leaves.remove(("shop", "web"))
+    assert told[2:] == [("shop", "second")]
+    leaves.put(view("a chain"))
+    leaves.remove(("shop", "web"))
+    assert told[3:] == [("shop", "default")] * 2
