@@ -32,7 +32,7 @@ _TEXT_LIMIT = 2000
 def failure(response: Response, what: str, *, write: bool) -> MeshCAError:
     """Turn an answer that is no 2xx into the error to raise; ``what`` names the call for people."""
     status = _status(response.body)
-    text = str(status.get("message", ""))[:_TEXT_LIMIT] or f"HTTP {response.status} without a Status"
+    text = str(status.get("message", ""))[:_TEXT_LIMIT] or _unexplained(response.status)
     return classify(
         response.status,
         status,
@@ -47,7 +47,7 @@ def classify(
 ) -> MeshCAError:
     """Choose the error for a status code and a (possibly empty) Status object."""
     details: dict[str, Any] = status.get("details") or {}
-    reason = _reason(status, details) or f"HTTP{code}"
+    reason = _reason(status, details) or _UNEXPLAINED.get(code) or f"HTTP{code}"
     kind = _BY_CODE_AND_REASON.get((code, reason)) or _BY_CODE.get(code, TransientError)
     if code == HTTPStatus.NOT_FOUND and not details.get("name"):
         # Without a name in it, the answer is about the kind and not about the object. Reading
@@ -80,6 +80,13 @@ _BY_CODE_AND_REASON: dict[tuple[int, str], type[MeshCAError]] = {
     # A PUT answers 409 to another object's uid, merge patch and apply call it an immutable field.
     (HTTPStatus.UNPROCESSABLE_ENTITY, "UIDMismatch"): ConflictError,
 }
+# An API server with too much to do says so in plain text.
+_UNEXPLAINED: dict[int, str] = {HTTPStatus.TOO_MANY_REQUESTS: "TooManyRequests"}
+_PHRASES: dict[int, str] = {status: status.phrase for status in HTTPStatus}
+
+
+def _unexplained(code: int) -> str:
+    return f"HTTP {code} ({_PHRASES.get(code, 'unknown')}) without a Status"
 
 
 def _status(body: bytes) -> dict[str, Any]:
@@ -87,7 +94,11 @@ def _status(body: bytes) -> dict[str, Any]:
         found = json.loads(body)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) and found.get("kind") == "Status" else {}
+    if not isinstance(found, dict):
+        return {}
+    # The one that tells of a passed time-out has no kind.
+    named = found.get("kind") == "Status" or ("kind" not in found and found.get("status") == "Failure")
+    return found if named else {}
 
 
 def _reason(status: dict[str, Any], details: dict[str, Any]) -> str:

@@ -324,7 +324,10 @@ class ApiServer:
         return selects
 
     def _refusal(self, error: status.ApiError) -> Answer:
-        answer = self._json(error.code, error.body())
+        if error.text:
+            answer = self._answer(error.code, error.text.encode(), content_type="text/plain; charset=utf-8")
+        else:
+            answer = self._json(error.code, error.body())
         return Answer(answer.status, answer.body, answer.headers | error.headers)
 
     def _json(self, code: int, body: JSON) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ class ApiError(Exception):
         *,
         details: JSON | None = None,
         headers: dict[str, str] | None = None,
+        text: str = "",
     ) -> None:
         super().__init__(f"{code} {reason}: {message}")
         self.code = code
@@ -29,6 +31,8 @@ class ApiError(Exception):
         self.message = message
         self.details = details
         self.headers = headers or {}
+        # What is sent, as plain text, in place of a Status.
+        self.text = text
 
     def body(self) -> JSON:
         status: JSON = {
@@ -37,9 +41,10 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
+        if self.reason:
+            status["reason"] = self.reason
         if self.details is not None:
             status["details"] = self.details
         return status
@@ -141,14 +146,43 @@ def expired(message: str) -> ApiError:
     return ApiError(410, "Expired", message)
 
 
-def too_many(seconds: int) -> ApiError:
+def too_many(seconds: int = 1) -> ApiError:
+    """Refuse like Priority and Fairness, which asks for 1, 2, 4 ... 32 seconds the longer it has to."""
+    text = "Too many requests, please try again later.\n"
+    return ApiError(429, "TooManyRequests", text, headers={"Retry-After": str(seconds)}, text=text)
+
+
+def initializing() -> ApiError:
+    """Refuse like a watch cache that is being filled: for moments after a kind or the server is new."""
     return ApiError(
         429,
         "TooManyRequests",
-        "the server has received too many requests and has asked us to try again later",
-        details={"retryAfterSeconds": seconds},
-        headers={"Retry-After": str(seconds)},
+        "storage is (re)initializing",
+        details={"retryAfterSeconds": 1},
+        headers={"Retry-After": "1"},
     )
+
+
+def timed_out() -> ApiError:
+    """Give up when the request's time is over: a Status without its kind, called plain text."""
+    error = ApiError(
+        504, "Timeout", "Timeout: request did not complete within the allotted timeout", details={}
+    )
+    body = error.body()
+    del body["kind"], body["apiVersion"]
+    error.text = json.dumps(body, separators=(",", ":")) + "\n"
+    return error
+
+
+def bad_timeout(text: str) -> ApiError:
+    return bad_request(f'invalid timeout specified in the request URL - time: invalid duration "{text}"')
+
+
+def storage_lost(
+    message: str = "rpc error: code = Unavailable desc = error reading from server: EOF",
+) -> ApiError:
+    """Tell an error of etcd's: it has no reason, and nobody knows whether a write was done."""
+    return ApiError(500, "", message)
 
 
 def internal(message: str = "Internal error occurred") -> ApiError:

@@ -88,7 +88,54 @@ def test_retry_after_is_taken_in_seconds(header: str, seconds: float) -> None:
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b'{"kind":"Pod"}', b"\xff"])
 def test_an_answer_without_a_status_is_named_by_its_code(body: bytes) -> None:
     found = failure(Response(502, {}, body), "get thing", write=False)
-    assert found.message == "get thing: HTTP 502 without a Status"
+    assert found.message == "get thing: HTTP 502 (Bad Gateway) without a Status"
+    assert found.reason == "HTTP502"
+    found = failure(Response(599, {}, body), "get thing", write=False)
+    assert found.message == "get thing: HTTP 599 (unknown) without a Status"
+
+
+# As a kube-apiserver 1.37 sent them.
+_OVERLOADED = "Too many requests, please try again later.\n"
+_TIME_OVER = "Timeout: request did not complete within the allotted timeout"
+_ETCD_SLOW = "Timeout: request did not complete within requested timeout - context deadline exceeded"
+_ETCD_LOST = "rpc error: code = Unavailable desc = error reading from server: connection reset by peer"
+_KIND = '{"kind":"Status","apiVersion":"v1",'
+_REST = '"metadata":{},"status":"Failure","message":'
+_TIMED_OUT = f'{_REST}"{_TIME_OVER}","reason":"Timeout","details":{{}},"code":504}}\n'
+_INITIALIZING = (
+    f'{_KIND}{_REST}"storage is (re)initializing","reason":"TooManyRequests",'
+    '"details":{"retryAfterSeconds":1},"code":429}\n'
+)
+_SLOW = f'{_KIND}{_REST}"{_ETCD_SLOW}","reason":"Timeout","details":{{}},"code":504}}\n'
+_LOST = f'{_KIND}{_REST}"{_ETCD_LOST}","code":500}}\n'
+_TOO_MANY = "HTTP 429 (Too Many Requests) without a Status"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason", "says"),
+    [
+        ((429, "32", _OVERLOADED), errors.ThrottledError, "TooManyRequests", _TOO_MANY),
+        ((429, "1", _INITIALIZING), errors.ThrottledError, "TooManyRequests", "storage is (re)initializing"),
+        ((504, "0", "{" + _TIMED_OUT), errors.UnknownOutcomeError, "Timeout", _TIME_OVER),
+        ((504, "0", _SLOW), errors.UnknownOutcomeError, "Timeout", _ETCD_SLOW),
+        ((500, "0", _LOST), errors.UnknownOutcomeError, "HTTP500", _ETCD_LOST),
+    ],
+    ids=["overloaded", "initializing", "time is over", "etcd slow", "etcd lost"],
+)
+def test_answers_of_a_server_in_trouble_are_understood(
+    answer: tuple[int, str, str], kind: type[errors.TransientError], reason: str, says: str
+) -> None:
+    code, seconds, body = answer
+    found = failure(Response(code, {"retry-after": seconds}, body.encode()), "write", write=True)
+    assert isinstance(found, errors.TransientError)
+    assert type(found) is kind
+    assert (found.reason, found.message) == (reason, f"write: {says}")
+    assert found.retry_after == float(seconds)
+
+
+def test_an_object_that_only_looks_like_a_status_is_none() -> None:
+    body = b'{"kind":"Thing","status":"Failure","reason":"Expired","message":"secret"}'
+    assert failure(Response(500, {}, body), "get", write=False).reason == "HTTP500"
 
 
 def test_an_endless_message_is_cut() -> None:
