@@ -20,6 +20,7 @@ from e2e.operator_process import OperatorProcesses
 from e2e.processes import Process
 
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Iterable
 
 START_SECONDS = 90.0
@@ -118,6 +119,10 @@ class ControlPlane(Cluster):
     def kill_etcd(self) -> None:
         """End etcd without warning; the API server stays up and answers errors."""
         self._processes["etcd"].kill()
+
+    def signal_etcd(self, number: signal.Signals) -> None:
+        """Send a signal to etcd, for instance SIGSTOP, which makes it hang until SIGCONT."""
+        self._processes["etcd"].send(number)
 
     def start_etcd(self) -> None:
         """Start etcd on the data it left and wait until the API server is ready again."""

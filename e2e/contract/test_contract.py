@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+from functools import partial
 from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
 
+from e2e.contract import trouble
 from e2e.controlplane import ControlPlane
 from meshca.api.names import NAMESPACE
 from meshca.errors import MeshCAError
@@ -24,6 +26,7 @@ from tests.contract.harness import CASES, CRD, GADGET, WIDGET, Contract, crd
 
 if TYPE_CHECKING:
     from e2e.cluster import Cluster
+    from meshca.kube.credentials import Credentials
 
 pytestmark = pytest.mark.cluster
 
@@ -48,7 +51,8 @@ def test_the_real_server_keeps_the_contract(outcomes: dict[str, BaseException | 
 
 
 async def _run_all(cluster: Cluster) -> dict[str, BaseException | None]:
-    session = Session(await from_kubeconfig(cluster.kubeconfig()), connections=0)
+    credentials = await from_kubeconfig(cluster.kubeconfig())
+    session = Session(credentials, connections=0)
     gateway = Gateway(session)
     crds = [await gateway.create(CRD, crd(resource)) for resource in (WIDGET, GADGET)]
     try:
@@ -56,10 +60,11 @@ async def _run_all(cluster: Cluster) -> dict[str, BaseException | None]:
             await _served(gateway, resource.plural)
         free = asyncio.Semaphore(AT_ONCE)
         # Those that wait long go first.
-        names = sorted(CASES.keys() - cases.FORGETS, key=lambda name: name not in cases.SLOW)
-        found = await asyncio.gather(*(_run(cluster, session, name, free) for name in names))
-        alone = {name: await _run(cluster, session, name, free) for name in sorted(cases.FORGETS)}
-        return dict(zip(names, found, strict=True)) | alone
+        alone = cases.FORGETS | cases.HANGS
+        names = sorted(CASES.keys() - alone, key=lambda name: name not in cases.SLOW)
+        run = partial(_run, cluster, session, credentials, free)
+        found = await asyncio.gather(*(run(name) for name in names))
+        return dict(zip(names, found, strict=True)) | {name: await run(name) for name in sorted(alone)}
     finally:
         for made in crds:
             await gateway.delete(CRD, made["metadata"]["name"], uid=made["metadata"]["uid"])
@@ -80,7 +85,7 @@ async def _served(gateway: Gateway, plural: str) -> None:
 
 
 async def _run(
-    cluster: Cluster, session: Session, name: str, free: asyncio.Semaphore
+    cluster: Cluster, session: Session, credentials: Credentials, free: asyncio.Semaphore, name: str
 ) -> BaseException | None:
     async def compact() -> None:
         assert isinstance(cluster, ControlPlane)
@@ -90,8 +95,15 @@ async def _run(
     async with free:
         namespace = f"contract-{list(CASES).index(name)}"
         made = await gateway.create(NAMESPACE, {"metadata": {"name": namespace}})
+        ours = isinstance(cluster, ControlPlane)
         contract = Contract(
-            session, namespace, compact if isinstance(cluster, ControlPlane) else None, _age_token
+            session,
+            namespace,
+            compact if ours else None,
+            _age_token,
+            crowded=lambda: trouble.crowded(cluster, gateway, namespace),
+            hung=(lambda: trouble.hung(cluster)) if isinstance(cluster, ControlPlane) else None,
+            dial=lambda: trouble.dial(credentials),
         )
         try:
             async with asyncio.timeout(CASE_SECONDS):

@@ -17,6 +17,7 @@ from meshca.kube.gateway import Gateway
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from contextlib import AbstractAsyncContextManager
 
     from meshca.kube.gateway import WatchEvent
     from meshca.kube.transport import Response, Transport
@@ -92,6 +93,12 @@ class Contract:
     age_token: Callable[[str], str] = str
     # Does what a policy says where nobody evaluates CEL: name of policy and binding, words, reason.
     enforce: Callable[[str, str, str], None] | None = None
+    # Within, a user who has asked for more already than they may at once, and gets 429.
+    crowded: Callable[[], AbstractAsyncContextManager[Transport]] | None = None
+    # Within, what the API server keeps its objects in does not answer; None where that cannot be done.
+    hung: Callable[[], AbstractAsyncContextManager[None]] | None = None
+    # Opens a connection on which nothing was sent; None where there are no sockets.
+    dial: Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]] | None = None
     gateway: Gateway = field(init=False)
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -17,8 +20,12 @@ from tests.fakes.apiserver.server import ApiServer
 from tests.fakes.apiserver.transport import FakeTransport
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+
     from meshca.kube.transport import Transport
     from tests.fakes.apiserver.writes import Admission
+
+    Dial = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 NAME = "contract-ns"
 
@@ -30,7 +37,9 @@ def _server() -> ApiServer:
     return server
 
 
-def _contract(server: ApiServer, transport: Transport) -> Contract:
+def _contract(
+    server: ApiServer, transport: Transport, crowd: Transport, dial: Dial | None = None
+) -> Contract:
     async def compact() -> None:
         server.compact()
 
@@ -42,7 +51,21 @@ def _contract(server: ApiServer, transport: Transport) -> Contract:
 
         server.writer.admission.append(check)
 
-    return Contract(transport, NAME, compact, enforce=enforce)
+    @asynccontextmanager
+    async def crowded() -> AsyncIterator[Transport]:
+        fault = server.fault(user="crowd", times=None, error=status.too_many(1))
+        yield crowd
+        server.faults.remove(fault)
+
+    @asynccontextmanager
+    async def hung() -> AsyncIterator[None]:
+        faults = [server.fault(verb=verb, times=None, delay=1e9) for verb in ("get", "list")]
+        faults.append(server.fault(writes_only=True, times=None, delay=1e9))
+        yield
+        for fault in faults:
+            server.faults.remove(fault)
+
+    return Contract(transport, NAME, compact, enforce=enforce, crowded=crowded, hung=hung, dial=dial)
 
 
 def _is_unwanted(item: dict[str, Any]) -> bool:
@@ -50,18 +73,24 @@ def _is_unwanted(item: dict[str, Any]) -> bool:
 
 
 @pytest.mark.looptime
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", [name for name in CASES if name not in cases.SOCKETS])
 async def test_in_memory(name: str) -> None:
     server = _server()
-    await CASES[name](_contract(server, FakeTransport(server)))
+    await CASES[name](_contract(server, FakeTransport(server), FakeTransport(server, "crowd")))
 
 
 @pytest.mark.parametrize("name", [name for name in CASES if name not in cases.SLOW])
 async def test_over_http(name: str) -> None:
     server = _server()
-    async with serve(server) as url:
-        session = Session(Credentials(url, None, FixedToken()))
+    async with serve(server, {"crowd": "crowd"}) as url:
+        admin, crowd = (Session(Credentials(url, None, FixedToken(token))) for token in ("", "crowd"))
+        address = urlsplit(url)
+
+        async def dial() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            return await asyncio.open_connection(address.hostname, address.port)
+
         try:
-            await CASES[name](_contract(server, session))
+            await CASES[name](_contract(server, admin, crowd, dial))
         finally:
-            await session.aclose()
+            await admin.aclose()
+            await crowd.aclose()

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.clock import SystemClock
+from tests.fakes.apiserver import deadlines, selectors, status, tokens, watching, wire
 from tests.fakes.apiserver import kinds as known_kinds
-from tests.fakes.apiserver import selectors, status, tokens, watching, wire
 from tests.fakes.apiserver.controllers import Controllers
 from tests.fakes.apiserver.faults import AnswerLostError, AuditEntry, Fault, RequestInfo, UnreachableError
 from tests.fakes.apiserver.routing import route
@@ -139,6 +139,7 @@ class ApiServer:
             raise UnreachableError
         try:
             info, kind = route(request, self.kinds)
+            deadlines.seconds(info, request.params)
         except status.PlainError as error:
             return self._answer(error.code, error.text.encode(), content_type="text/plain; charset=utf-8")
         except status.ApiError as error:
@@ -153,11 +154,13 @@ class ApiServer:
             fault.before(info)
         if fault.unreachable:
             raise UnreachableError
-        await asyncio.sleep(fault.delay)
-        if fault.error is not None:
+        patience = deadlines.seconds(info, request.params)
+        await asyncio.sleep(min(fault.delay, patience))
+        error = fault.error if fault.delay <= patience else status.timed_out()
+        if error is not None:
             if info.is_write:
-                self.audit.append(AuditEntry(info, fault.error.code))
-            return self._refusal(fault.error)
+                self.audit.append(AuditEntry(info, error.code))
+            return self._refusal(error)
         if fault.late:
             loop = asyncio.get_running_loop()
             loop.call_later(fault.late, self._perform, request, info, kind)
@@ -169,6 +172,8 @@ class ApiServer:
 
     def _perform(self, request: Request, info: RequestInfo, kind: Kind) -> Answer:
         try:
+            if deadlines.seconds(info, request.params) < deadlines.SHORTEST:
+                raise status.timed_out()
             if why := self.authorize(info):
                 raise status.forbidden(info.resource, info.name, why)
             self.store.actor = info.user
