@@ -288,6 +288,7 @@ SECONDARY_CHAIN: tuple[Callable[[Situation], Step | None], ...] = (
     secondary.adopt_signer,
     secondary.request_signer,
     _make_signer,
+    secondary.find_active_again,
     secondary.activate_first,
     turning.record_phase,
     _write_root_status,

@@ -80,14 +80,28 @@ def request_signer(found: Situation) -> Step | None:
     return RequestSigner() if _is_due(found, root) and not found.snapshot.requested else None
 
 
+def find_active_again(found: Situation) -> Step | None:
+    """Restore a lost status: the root that was in use by its record, whoever's it is.
+
+    Without a signer, too, where the primary has another root active: nothing is moved to, and no signer
+    asked for, until it is known what from.
+    """
+    root, signer, primary = found.root, found.signer, found.primary
+    if root is None or primary is None or found.active_name:
+        return None
+    if root.activated_at is None or root.rotated_out_at is not None:
+        return None
+    if signer is not None:
+        return CommitActive(root, signer, crosses.chain_of(found, root, signer))
+    there = following.active_there(found.snapshot, primary)
+    return CommitActive(root) if there is not None and there is not root else None
+
+
 def activate_first(found: Situation) -> Step | None:
     """Put the first root into use, once everybody here trusts it."""
     root, signer, primary = found.root, found.signer, found.primary
     if root is None or signer is None or found.active_name or primary is None or not root.mirrored:
         return None
-    if root.activated_at is not None:
-        # It was in use before the status was lost.
-        return CommitActive(root, signer, crosses.chain_of(found, root, signer))
     fresh = primary.answering and primary.facts is not None
     if not fresh or signer.chain != crosses.chain_of(found, root, signer):
         return None

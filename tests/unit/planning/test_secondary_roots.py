@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ from meshca.planning.situation import Problem
 from tests.fakes import pki
 from tests.fakes.caworld import bootstrapped
 from tests.fakes.secondworld import Secondary, another_primary, following, reason, rotate, spec_of
+
+if TYPE_CHECKING:
+    from tests.fakes.caworld import World
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -174,16 +178,39 @@ def test_a_mirrored_root_that_the_primary_has_is_not_removed_here(how: str) -> N
     assert "prune it there first" in world.root(first).status["conditions"][0]["message"]
 
 
-def test_047_a_former_primary_becomes_a_secondary() -> None:
-    other = another_primary()
+def former_primary(other: World) -> Secondary:
+    """Return a CA of its own that was just told to follow another."""
     former = bootstrapped()
     world = Secondary(primary=other, spec=former.spec, uid=former.uid)
     world.status, world.accepted = former.status, former.accepted
     world.roots, world.root_secrets = former.roots, former.root_secrets
     world.signer_secrets = former.signer_secrets
-    first = world.active_name
     world.spec = spec_of(other)
     world.generation += 1
+    return world
+
+
+@pytest.mark.parametrize("lost", ["status", "status and signer"])
+def test_047_a_former_primary_that_loses_its_status_goes_on_and_follows_all_the_same(lost: str) -> None:
+    other = another_primary()
+    world = former_primary(other)
+    first = world.active_name
+    world.status = {}
+    if lost != "status":
+        world.signer_secrets = []
+    world.settle()
+    assert world.active_name == first
+    assert reason(world, "Ready") == ("True", "Initialised")
+    world.follow()
+    world.pass_time(5 * MINUTE)
+    world.follow()
+    assert world.active.facts.fingerprint == other.active.facts.fingerprint
+
+
+def test_047_a_former_primary_becomes_a_secondary() -> None:
+    other = another_primary()
+    world = former_primary(other)
+    first = world.active_name
     # Before it has met its new primary it goes on as it is, renewals included.
     world.pass_time(200 * pki.DAY)
     world.settle()

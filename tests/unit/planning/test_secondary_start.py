@@ -231,6 +231,35 @@ def test_a_lost_status_is_found_again() -> None:
     assert world.active.facts.fingerprint == world.primary.active.facts.fingerprint
 
 
+def test_status_and_signer_that_are_lost_while_the_primary_rotates_do_not_hold_up_the_next_signer() -> None:
+    """A root that it had in use, under which nobody signs any more, is no reason not to follow."""
+    world = following()
+    before = world.active_name
+    rotate(world)
+    rotate(world, "two")
+    world.view, world.status, world.signer_secrets = None, {}, []
+    world.settle()
+    assert reason(world, "Ready")[0] == "False"
+    world.spec = spec_of(world.primary)
+    world.follow()
+    assert world.done.count("CommitActive") == 2, "first where it was, then where the primary is"
+    assert world.active_name != before
+    assert world.active.facts.fingerprint == world.primary.active.facts.fingerprint
+    assert reason(world, "Ready") == ("True", "Initialised")
+
+
+def test_i10_a_root_is_not_put_back_into_use_without_a_signer_that_can_be_had() -> None:
+    world = following()
+    before = world.active_name
+    world.status, world.signer_secrets = {}, []
+    world.look()
+    world.settle()
+    assert "CommitActive" not in world.done
+    world.follow()
+    assert world.active_name == before
+    assert reason(world, "Ready") == ("True", "Initialised")
+
+
 def test_lost_roots_are_mirrored_again_and_the_signer_signs_on() -> None:
     world = following()
     active = world.active_name
