@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from unittest import mock
 
 from meshca.api import names
-from meshca.engine import authorities, configurations, leafstatus, leaves, lookout, managed, turns
+from meshca.engine import authorities, configurations, leafstatus, leaves, lookout, managed, publisher, turns
 from meshca.pki import certificates, issuance, keys
 from meshca.pki import issuer as issuers
 from meshca.planning import authority, naming, pruning, rotation, secondaries, signers
@@ -32,6 +32,7 @@ WISHES = Scope(events=25, prune=False, only=("trigger", "csr"))
 LEAVES = Scope(events=8, prune=False, only=("csr", "managed", "manual"))
 ROTATION = Scope(events=8, prune=True, only=("trigger", "csr", "managed"))
 SECRETS = Scope(events=15, prune=False, only=("managed", "foreign_secret"))
+LEAVING = Scope(events=25, prune=False, only=("trigger", "csr", "managed", "selector", "label"))
 CALM = Scope(events=3, prune=False)
 FOLLOWING = Scope(events=10, prune=False, only=("trigger", "csr", "managed"))
 
@@ -198,6 +199,18 @@ def _takes_secrets_of_others() -> list[Patch]:
     return [(managed, "owner_uid", owner)]
 
 
+def _namespaces_that_left_are_forgotten() -> list[Patch]:
+    """Who is not selected is not looked after, whatever leaves live there."""
+    real = publisher.Publisher._wanted
+
+    def wanted(self: Any, place: str, wish: Any) -> bool | None:
+        view = self._store.namespaces.get(place)
+        left = view is not None and not wish.namespaces.matches(view.labels)
+        return False if left else real(self, place, wish)
+
+    return [(publisher.Publisher, "_wanted", wanted)]
+
+
 def _prunes_without_asking_clusters() -> list[Patch]:
     """A root is thrown away as soon as nobody at home needs it, whoever is registered."""
     return [(secondaries, "holds", lambda *_: ()), (rotation, "keep_for", lambda *_: timedelta(0))]
@@ -244,6 +257,7 @@ BREAKAGES = (
     Breakage("any root will do", "I8", _any_root_will_do, scope=WISHES),
     Breakage("names come from another namespace", "I9", _names_come_from_another_namespace, scope=LEAVES),
     Breakage("takes Secrets of others", "I9", _takes_secrets_of_others, scope=SECRETS),
+    Breakage("namespaces that left are forgotten", "I2", _namespaces_that_left_are_forgotten, (2,), LEAVING),
     Breakage(
         "prunes without asking clusters",
         "I10",

@@ -22,6 +22,8 @@ from tests.fakes.engine import NAMESPACE, OPERATOR
 from tests.simulation import network
 from tests.simulation.cluster import ACCOUNTS, BUNDLE, CONFIGURATION, NAMESPACES
 from tests.simulation.judge import TRUST_DOMAIN
+from tests.simulation.restores import Restores
+from tests.simulation.selection import Selection
 
 if TYPE_CHECKING:
     import random
@@ -43,11 +45,12 @@ BEGINNINGS: tuple[JSON, ...] = (
     # Renewed by itself within the time of a history.
     {"root": {"ttl": "24h", "renewBefore": "21h"}},
 )
+KEY_KINDS = ("", "ECDSA 256", "ECDSA 224", "ECDSA 384", "RSA 2048", "RSA 2048", "Ed25519")
 USUAL, RARE = 4, 1
 """How often an event is chosen in relation to others."""
 
 
-class Chaos:
+class Chaos(Selection, Restores):
     """The events of one cluster; ``tell`` is told what happened, for people who read a history."""
 
     never: tuple[str, ...] = ()
@@ -56,8 +59,14 @@ class Chaos:
     """Events that come three times as often."""
 
     def __init__(
-        self, cluster: SimCluster, rng: random.Random, tell: Any, only: tuple[str, ...] = ()
+        self,
+        cluster: SimCluster,
+        rng: random.Random,
+        tell: Any,
+        only: tuple[str, ...] = (),
+        key_kinds: tuple[str, ...] = (),
     ) -> None:
+        self.key_kinds = key_kinds or KEY_KINDS
         self.cluster = cluster
         self.server = cluster.server
         self.rng = rng
@@ -80,8 +89,10 @@ class Chaos:
 
     def begin(self) -> None:
         """Put in force what every history begins with."""
-        spec = {"trustDomain": TRUST_DOMAIN, "leaf": {"ttl": "1h"}, "intermediate": {"ttl": "6h"}}
+        spec: JSON = {"trustDomain": TRUST_DOMAIN, "leaf": {"ttl": "1h"}, "intermediate": {"ttl": "6h"}}
         self.cluster.policy()
+        if self.key_kinds is not KEY_KINDS:
+            spec["privateKey"] = _key(self.key_kinds[0])
         self.cluster.configure(spec | self.rng.choice(BEGINNINGS))
         for node in self.cluster.nodes:
             node.network.weather = self.rng.choice((network.FINE, network.FINE, network.ROUGH))
@@ -182,11 +193,9 @@ class Chaos:
         return f"t{back}"
 
     def do_key(self) -> str:
-        key = self.rng.choice(
-            ({"algorithm": "ECDSA", "size": 384}, {"algorithm": "Ed25519", "size": None}, None)
-        )
-        self.wish(privateKey=key)
-        return str(key)
+        key = self.rng.choice(self.key_kinds)
+        self.wish(privateKey=_key(key))
+        return key or "default"
 
     def do_leaf_ttl(self) -> str:
         ttl = self.rng.choice(("1h", "90m", "2h"))
@@ -478,7 +487,7 @@ class Chaos:
     def do_server_down(self) -> str:
         self.server.down = True
         seconds = self.rng.choice((1, 10, 60))
-        self._later(seconds, lambda: setattr(self.server, "down", False))
+        self._later(seconds, lambda: setattr(self.server, "down", self.restoring > 0))
         return f"{seconds} s"
 
     do_server_down.weight = RARE  # type: ignore[attr-defined]
@@ -499,7 +508,7 @@ class Chaos:
     def peace(self) -> None:
         """End everything that is wrong, and nothing else: what was broken stays as it is."""
         self.refusing = ""
-        self.server.down = False
+        self.server.down = self.restoring > 0
         for node in self.cluster.nodes:
             node.network.blocked = node.network.deaf = False
             node.network.weather = network.FINE
@@ -514,6 +523,13 @@ class Chaos:
             for account in ACCOUNTS:
                 self.cluster.account(namespace, account)
         self.tell("peace")
+
+
+def _key(kind: str) -> JSON | None:
+    if not kind:
+        return None
+    algorithm, _, size = kind.partition(" ")
+    return {"algorithm": algorithm, "size": int(size) if size else None}
 
 
 def _request(spec: keys.KeySpec) -> str:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from meshca.engine import backoff
 from meshca.pki import keys, prepared, signatures
+from tests.simulation import rsa_pool
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,18 +34,20 @@ class Entropy:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(f"entropy {seed}")
+        self._rsa = 0
 
     def bytes(self, count: int) -> bytes:
         return self.random.randbytes(count)
 
     def key(self, spec: KeySpec) -> PrivateKey:
-        """Make a key as ``keys.generate`` does, without RSA, which takes its own randomness."""
+        """Make a key as ``keys.generate`` does; RSA keys come from a pool, because making one is slow."""
         if spec.algorithm is keys.KeyAlgorithm.ECDSA:
             number = self.random.randrange(2, _ORDERS[spec.size])
             return ec.derive_private_key(number, keys._CURVES[spec.size]())
         if spec.algorithm is keys.KeyAlgorithm.ED25519:
             return ed25519.Ed25519PrivateKey.from_private_bytes(self.bytes(32))
-        raise NotImplementedError(spec)
+        self._rsa += 1
+        return rsa_pool.key(spec.size, self._rsa)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from meshca.api import names
 from meshca.errors import InvalidError
 from meshca.pki import certificates, chain
 from tests.fakes.engine import NAMESPACE, OPERATOR
+from tests.simulation.places import owes
 
 if TYPE_CHECKING:
     from tests.fakes.apiserver.server import ApiServer
@@ -90,6 +91,8 @@ class Judge:
     """Roots (by name) that somebody pruned by force, whoever needed them."""
     excused: set[str] = field(default_factory=set)
     """Namespaces whose bundles are out of the operator's reach."""
+    left: set[str] = field(default_factory=set)
+    """Namespaces that were owed no bundle for a while, and have none that counts again yet."""
     writes: Counter[str] = field(default_factory=Counter)
     issues: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     mesh: Mesh | None = None
@@ -100,6 +103,7 @@ class Judge:
     def __post_init__(self) -> None:
         self._sound: dict[tuple[str, str], datetime] = {}
         self._active = ""
+        self._spec: JSON = {}
         self.server.store.listeners.append(self._heard)
 
     # --- what happened ---------------------------------------------------------------------------
@@ -120,6 +124,8 @@ class Judge:
             self._leaf(change, ours=ours)
         elif change.resource == names.SECRET:
             self._secret(change, ours=ours)
+        if change.resource in {names.NAMESPACE, names.CA_CONFIGURATION, names.LEAF}:
+            self._leave()
 
     def _say(self, text: str) -> None:
         if text not in self.found:
@@ -190,12 +196,50 @@ class Judge:
         text = _bundle_text(change.item)
         held = Held(place, tuple(certificates.load_all(text)), text)
         self.bundles.append(held)
+        if place[0] in self.left and owes(self.server, self._spec, place[0], self.bundle_name):
+            self.left.discard(place[0])
+            self.bundles = [other for other in self.bundles if other.place != place or other is held]
         if before is not None:
             self._nothing_needed_left(before, held)
         for served in self._live():
             self._verify(served, held)
         if self.mesh is not None:
             self.mesh.published(self, held)
+
+    def _leave(self) -> None:
+        """Let bundles go that nobody is owed any more, because their namespace left and has no leaves."""
+        self._spec = self.server.store.get(names.CA_CONFIGURATION, ("", self.configuration)) or self._spec
+        for place in {held.place[0] for held in self.bundles} - self.left - {""}:
+            if not owes(self.server, self._spec, place, self.bundle_name):
+                self.left.add(place)
+
+    def _come_back(self) -> None:
+        """Let bundles count again that became owed again and are what others hold."""
+        present = [held for held in self.bundles if held.until is None]
+        texts = {held.text for held in present if held.place[0] not in self.left}
+        for held in present:
+            place = held.place[0]
+            same = place in self.left and held.text in texts
+            if same and owes(self.server, self._spec, place, self.bundle_name):
+                self.left.discard(place)
+
+    def restored(self) -> None:
+        """Begin anew with what there is: who holds what came after the snapshot is owed nothing."""
+        self.bundles = [
+            Held(place, tuple(certificates.load_all(text)), text)
+            for resource in (names.CONFIG_MAP, names.CLUSTER_TRUST_BUNDLE)
+            for item in self.server.store.items(resource)
+            if self._is_bundle(place := (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
+            if "BEGIN CERTIFICATE" in (text := _bundle_text(item))
+        ]
+        self.leaves = [
+            Served((item["metadata"]["namespace"], item["metadata"]["name"]), tuple(chain_), text)
+            for item in self.server.store.items(names.LEAF)
+            if (text := (item.get("status") or {}).get("certificateChain", ""))
+            for chain_ in [certificates.load_all(text)]
+        ]
+        self._active = str(self._status().get("activeRoot", ""))
+        self._leave()
 
     def _is_bundle(self, place: tuple[str, str]) -> bool:
         if place[0]:
@@ -357,7 +401,7 @@ class Judge:
 
     def refused(self, served: Served, held: Held) -> str:
         """Say why a peer that holds a bundle of this cluster does not accept a leaf of any, or ""."""
-        if held.place[0] in self.excused:
+        if held.place[0] in self.excused or held.place[0] in self.left:
             return ""
         pair, now = (served.text, held.text), self.now()
         if self._sound.get(pair, now - timedelta(1)) > now:
@@ -379,6 +423,7 @@ class Judge:
 
     def everything(self) -> None:
         """Check what time alone may have broken."""
+        self._come_back()
         for served in self._live():
             for held in self._present_bundles():
                 self._verify(served, held)

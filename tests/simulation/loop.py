@@ -117,6 +117,15 @@ class SimLoop(asyncio.BaseEventLoop):
     ) -> asyncio.Handle:
         return self.call_soon(callback, *args, context=context)
 
+    def run_in_executor(
+        self, executor: Any, func: Callable[[Unpack[Ts]], object], *args: *Ts
+    ) -> asyncio.Future[Any]:
+        """Do it in one go, some time later: what another thread would do meanwhile is for nobody to see."""
+        del executor
+        done = self.create_future()
+        self.call_later(self._rng.uniform(0.01, 0.2), _work, done, func, *args)
+        return done
+
     def _timer_handle_cancelled(self, _handle: asyncio.TimerHandle) -> None:
         """Leave it in the heap: it is dropped when its time comes."""
 
@@ -179,3 +188,14 @@ def _task(loop: asyncio.AbstractEventLoop, coro: Any, **options: Any) -> asyncio
     context = options.get("context")
     task.owner = OWNER.get() if context is None else context.get(OWNER)
     return task
+
+
+def _work(done: asyncio.Future[Any], func: Callable[[Unpack[Ts]], object], *args: *Ts) -> None:
+    try:
+        result = func(*args)
+    except Exception as error:  # noqa: BLE001  as a thread hands on whatever happened in it
+        if not done.cancelled():
+            done.set_exception(error)
+    else:
+        if not done.cancelled():
+            done.set_result(result)

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 ADDRESS = "https://primary.example.org:6443"
+ALONE = ("backup", "restore", "selector", "label")
+"""Events of a cluster that is on its own. A primary that was restored waits for a person."""
 TOKEN_LIVES = (7 * 86400, 8 * 3600)
 PERSON_SECONDS = 240.0
 """Between two attempts of a person to have a cluster join again."""
@@ -47,6 +49,7 @@ _SEQUENCE = re.compile(r'accept-sequence: "(\d+)"')
 class PrimaryChaos(Chaos):
     """The cluster that owns the roots."""
 
+    never = ALONE
     often = ("trigger", "csr", "managed")
 
     def begin(self) -> None:
@@ -88,6 +91,7 @@ class SecondaryChaos(Chaos):
     never = (
         *("trigger", "trigger_back", "pace", "force", "import", "lose_root_key"),
         *("server_down", "configuration_gone"),
+        *ALONE,
     )
     often = ("csr", "managed")
 

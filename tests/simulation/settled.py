@@ -12,6 +12,7 @@ from meshca.planning.desired import resolve
 from tests.fakes.engine import NAMESPACE
 from tests.simulation.cluster import BUNDLE, CONFIGURATION
 from tests.simulation.judge import entry
+from tests.simulation.places import owes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,7 +83,7 @@ def _owed_bundles(cluster: SimCluster) -> Iterator[str]:
     }
     for namespace in cluster.server.all(names.NAMESPACE):
         name = namespace["metadata"]["name"]
-        if namespace["metadata"].get("deletionTimestamp"):
+        if not owes(cluster.server, cluster.configuration, name, BUNDLE):
             continue
         found = cluster.server.find(names.CONFIG_MAP, BUNDLE, name)
         held = _fingerprints((found or {}).get("data", {}).get(names.BUNDLE_KEY, ""))

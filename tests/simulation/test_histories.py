@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from tests.simulation.world import Scope
 ROOT = Path(__file__).parents[2]
 SHORT = Scope(events=25, prune=False)
 SHORT_MESH = Scope(events=15, prune=False)
+KEY_KINDS = ("ECDSA 256", "RSA 2048", "Ed25519")
+KEYS = Scope(events=16, prune=False, only=("key", "csr", "managed", "stop"))
 LEAFY = Scope(events=40, prune=False, only=("csr", "managed", "manual", "trigger", "crash", "wipe"))
 """Many leaves that have to be looked at together, by operators who have just begun."""
 
@@ -40,6 +44,14 @@ def test_i10_known_mesh_ends_well(seed: int) -> None:
     """In a process of its own, as ``make replay`` does it; fresh ones are for ``make soak``."""
     done = alone(["-m", "tests.simulation", f"mesh-{seed}"], "0")
     assert done.returncode == 0, f"replay: make replay SEEDS=mesh-{seed}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize(("first", "then"), list(itertools.permutations(KEY_KINDS, 2)))
+def test_i8_rotation_from_each_kind_of_key_to_each_other_ends_well(first: str, then: str) -> None:
+    report = history.run(2, replace(KEYS, key_kinds=(first, then)))
+    told = "\n".join((*report.found, "", *report.story))
+    assert not report.found, told
+    assert f"key {then}" in told
 
 
 def test_a_seed_is_one_history() -> None:

@@ -45,6 +45,8 @@ class Scope:
     prune: bool = True
     only: tuple[str, ...] = ()
     """Names of the events that may happen; all of them by default."""
+    key_kinds: tuple[str, ...] = ()
+    """Kinds of key that roots may have, the first one of them at first; by default any."""
 
 
 @dataclass
@@ -70,7 +72,7 @@ class World:
         self.chaos: list[Chaos] = [self._chaos(cluster) for cluster in self.all]
 
     def _chaos(self, cluster: SimCluster) -> Chaos:
-        return Chaos(cluster, self.rng, self.tell, self.scope.only)
+        return Chaos(cluster, self.rng, self.tell, self.scope.only, self.scope.key_kinds)
 
     @property
     def trace(self) -> str:
