@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -282,6 +283,18 @@ def test_other_metadata_of_a_key_and_other_secrets_are_left_to_rbac(api: Cluster
 # --- deletion goes on working ---------------------------------------------------------------------
 
 
+def wait_collector(api: Cluster, resource: Resource, place: str, body: JSON) -> None:
+    """Wait until the garbage collector knows every object of a kind that was made before now.
+
+    It orphans only dependents that it knows, and takes the others for garbage once their owner is gone. So
+    one that is garbage is made, and those before it are known when it has been collected.
+    """
+    nobody = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": str(uuid.uuid4())}
+    probe = body | {"metadata": {"name": "probe", "ownerReferences": [nobody]}}
+    assert create(api, resource, probe, namespace=place).status == 201
+    api.wait_for(lambda found: not found, path_of(resource, place, "probe"))
+
+
 @pytest.mark.parametrize("policy", ["Background", "Foreground", "Orphan"])
 def test_a_leaf_request_goes_with_its_owner_as_the_policy_says(api: Cluster, place: str, policy: str) -> None:
     owner = api.request("POST", path_of(names.CONFIG_MAP, place), {"metadata": {"name": "owner"}})
@@ -295,6 +308,7 @@ def test_a_leaf_request_goes_with_its_owner_as_the_policy_says(api: Cluster, pla
     body = managed("owned", "cart")
     body["metadata"]["ownerReferences"] = [reference]
     assert create(api, names.LEAF, body, namespace=place).status == 201
+    wait_collector(api, names.LEAF, place, managed("probe", "cart"))
     assert delete(api, names.CONFIG_MAP, "owner", namespace=place, policy=policy).status == 200
     path = path_of(names.LEAF, place, "owned")
     if policy == "Orphan":
@@ -318,6 +332,7 @@ def test_a_leaf_request_that_owns_a_secret_is_deleted_as_the_policy_says(
     }
     secret = {"metadata": {"name": "owning-tls", "ownerReferences": [reference]}}
     api.request("POST", path_of(names.SECRET, place), secret)
+    wait_collector(api, names.SECRET, place, {})
     assert delete(api, names.LEAF, "owning", namespace=place, policy=policy).status == 200
     api.wait_for(lambda leaves: not leaves, path_of(names.LEAF, place, "owning"))
     path = path_of(names.SECRET, place, "owning-tls")
