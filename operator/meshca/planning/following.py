@@ -115,8 +115,9 @@ def aim(found: Situation) -> Aim:
     root, primary = found.root, found.primary
     if root is None or primary is None or found.active_name != root.meta.name:
         return Aim()
+    # One that somebody deleted here, too: it stays as long as the primary has it, so nothing takes its place.
     there = active_there(found.snapshot, primary)
-    if there is None or there is root or there.meta.deleting or there.facts.not_after <= found.snapshot.now:
+    if there is None or there is root or there.facts.not_after <= found.snapshot.now:
         return Aim()
     return Aim(target=there)
 

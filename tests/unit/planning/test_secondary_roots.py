@@ -178,6 +178,25 @@ def test_a_mirrored_root_that_the_primary_has_is_not_removed_here(how: str) -> N
     assert "prune it there first" in world.root(first).status["conditions"][0]["message"]
 
 
+def test_a_mirrored_root_that_somebody_deletes_is_followed_all_the_same() -> None:
+    """Its object stays, because the primary has the root: waiting until it is gone would never end."""
+    world = following()
+    first = world.active_name
+    rotate(world)
+    world.look()
+    while len(world.roots) < 2:
+        world.step()
+    (new,) = (root for root in world.roots if root.meta.name != first)
+    world.change_root(new, meta=replace(new.meta, deleting=True))
+    world.follow()
+    assert world.active_name == new.meta.name
+    assert reason(world, "Ready") == ("True", "Initialised")
+    assert world.root(new.meta.name).status["state"] == "Active"
+    rotate(world, "two")
+    world.follow()
+    assert world.active_name not in {first, new.meta.name}
+
+
 def former_primary(other: World) -> Secondary:
     """Return a CA of its own that was just told to follow another."""
     former = bootstrapped()
