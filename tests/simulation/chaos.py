@@ -484,6 +484,10 @@ class Chaos(Selection, Restores):
         clock.step(step - clock.offset)
         return f"{name} {step:+} s"
 
+    def right_clocks(self) -> None:
+        for clock in (*(node.clock for node in self.cluster.nodes), self.cluster.clock):
+            clock.step(-clock.offset)
+
     def do_server_down(self) -> str:
         self.server.down = True
         seconds = self.rng.choice((1, 10, 60))
@@ -512,12 +516,11 @@ class Chaos(Selection, Restores):
         for node in self.cluster.nodes:
             node.network.blocked = node.network.deaf = False
             node.network.weather = network.FINE
-            node.clock.step(-node.clock.offset)
             node.lifetime = 0
             if node.replica is not None:
                 node.replica.thaw()
                 node.replica.countdown = None
-        self.cluster.clock.step(-self.cluster.clock.offset)
+        self.right_clocks()
         self.cluster.policy()
         for namespace in NAMESPACES:
             for account in ACCOUNTS:
