@@ -76,10 +76,7 @@ class Publisher:
             return False
         # A namespace that left the selector is kept up to date while its leaves live.
         leaves = self._store.leaves
-        lives = any(
-            view.meta.namespace == place for view in leaves.of_configuration(wish.configuration) if view.lives
-        )
-        return True if lives else None if leaves.listing else False
+        return True if leaves.live_in(place, wish.configuration) else None if leaves.listing else False
 
     async def _bring(self, place: str, wish: BundleWish) -> str | None:
         name = wish.name if place else names.cluster_trust_bundle(wish.configuration)

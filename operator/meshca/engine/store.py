@@ -87,7 +87,7 @@ class Leaves:
 
     ``on_root(configuration, root)`` is called when the leaves that need a root have become others,
     ``on_names(configuration)`` when those with a name that is no longer given have, ``on_life(namespace,
-    configuration)`` when one in a namespace has got its first certificate, or has lost it.
+    configuration)`` when the first in a namespace has a certificate, or the last has one no more.
     """
 
     def __init__(self, secrets: Mapping[Name, SecretView]) -> None:
@@ -96,6 +96,7 @@ class Leaves:
         self.on_names: Callable[[str], None] | None = None
         self.on_life: Callable[[str, str], None] | None = None
         self._misnamed = MisnamedLeaves()
+        self._living: Counter[tuple[str, str]] = Counter()
         self._by_root: dict[str, Index[str]] = {}
         self._needs: dict[Name, tuple[str, str]] = {}
         self._views: dict[Name, LeafView] = {}
@@ -129,7 +130,7 @@ class Leaves:
             if spec.secret_name:
                 self._by_secret.add((namespace, spec.secret_name), view.key)
         self._views[view.key] = view
-        self._tell_life(known, view)
+        self._count_life(known, view)
         self._count(view.key, self._need(view))
         same = known is not None and known.issued is view.issued and known.meta.deleting == view.meta.deleting
         if not same and self._misnamed.look(view):
@@ -140,7 +141,7 @@ class Leaves:
         view = self._views.pop(key, None)
         if view is not None:
             self._unlist(view)
-            self._tell_life(view, None)
+            self._count_life(view, None)
             self._count(key, None)
             self._forget_name(view)
         return view
@@ -157,13 +158,19 @@ class Leaves:
         if self.on_names is not None:
             self.on_names(view.spec.configuration)
 
-    def _tell_life(self, before: LeafView | None, after: LeafView | None) -> None:
-        lived = before.spec.configuration if before is not None and before.lives else ""
-        lives = after.spec.configuration if after is not None and after.lives else ""
-        view = after or before
-        if lived != lives and view is not None and self.on_life is not None:
-            for configuration in filter(None, (lived, lives)):
-                self.on_life(view.meta.namespace, configuration)
+    def _count_life(self, before: LeafView | None, after: LeafView | None) -> None:
+        lived, lives = _home(before), _home(after)
+        if lived == lives:
+            return
+        for home, change in ((lived, -1), (lives, 1)):
+            if home is None:
+                continue
+            self._living[home] += change
+            first_or_last = self._living[home] == (1 if change > 0 else 0)
+            if not self._living[home]:
+                del self._living[home]
+            if first_or_last and self.on_life is not None:
+                self.on_life(*home)
 
     def _unlist(self, view: LeafView) -> None:
         namespace, spec = view.meta.namespace, view.spec
@@ -240,6 +247,10 @@ class Leaves:
         """Yield the leaves that name a configuration."""
         return (self._views[key] for key in self._by_configuration.get(configuration))
 
+    def live_in(self, namespace: str, configuration: str) -> bool:
+        """Tell whether any leaf of a configuration in a namespace has a certificate."""
+        return (namespace, configuration) in self._living
+
     def of_secret(self, namespace: str, name: str) -> Iterator[LeafView]:
         """Yield the leaves that name a Secret."""
         return (self._views[key] for key in self._by_secret.get((namespace, name)))
@@ -251,6 +262,11 @@ class Leaves:
     def states(self, configuration: str) -> Mapping[str, int]:
         """Count the leaves of a configuration by state; an empty state counts as Pending."""
         return Counter(view.state or "Pending" for view in self.of_configuration(configuration))
+
+
+def _home(view: LeafView | None) -> tuple[str, str] | None:
+    """Return where a leaf that has a certificate lives: namespace and configuration."""
+    return (view.meta.namespace, view.spec.configuration) if view is not None and view.lives else None
 
 
 class Store:

@@ -37,8 +37,8 @@ def test_an_entry_without_leaves_is_gone() -> None:
     assert index.get("default") == ()
 
 
-def view(chain: str, configuration: str = "default") -> LeafView:
-    metadata = {"name": "web", "namespace": "shop", "uid": "1", "resourceVersion": "1"}
+def view(chain: str, configuration: str = "default", name: str = "web") -> LeafView:
+    metadata = {"name": name, "namespace": "shop", "uid": "1", "resourceVersion": "1"}
     body: dict[str, Any] = {"metadata": metadata, "spec": {"caConfigurationName": configuration}}
     return leaf_view(body | {"status": {"certificateChain": chain}}, None)
 
@@ -58,3 +58,21 @@ def test_a_leaf_is_told_of_with_its_first_certificate_and_its_last() -> None:
     leaves.put(view("a chain"))
     leaves.remove(("shop", "web"))
     assert told[3:] == [("shop", "default")] * 2
+
+
+def test_of_many_leaves_in_a_namespace_only_the_first_and_the_last_are_told_of() -> None:
+    leaves, told = Leaves({}), list[tuple[str, str]]()
+    leaves.on_life = lambda namespace, configuration: told.append((namespace, configuration))
+    for name in ("web", "db", "cache"):
+        leaves.put(view("a chain", name=name))
+        assert leaves.live_in("shop", "default")
+    assert told == [("shop", "default")]
+    assert not leaves.live_in("shop", "second")
+    assert not leaves.live_in("bank", "default")
+    leaves.put(view("", name="web"))
+    leaves.remove(("shop", "cache"))
+    assert leaves.live_in("shop", "default")
+    assert told == [("shop", "default")]
+    leaves.remove(("shop", "db"))
+    assert not leaves.live_in("shop", "default")
+    assert told == [("shop", "default")] * 2
