@@ -80,6 +80,18 @@ def test_lost_key_is_not_copied_from_anything_else(kind: str) -> None:
     assert not isinstance(world.plan().step, MakeRoot)
 
 
+def test_the_key_of_another_root_is_never_put_in_the_place_of_the_lost_one() -> None:
+    world = imported()
+    (lost,) = world.root_secrets
+    other = pki.imported_root(pki.key("ECDSA 256", "imported 2"))
+    facts = certificates.facts(other)
+    world.root_secrets = []
+    world.imported, world.imported_root = ImportedPair(facts.fingerprint, facts.uris[0], ""), other
+    world.settle()
+    assert lost.meta.name not in {item.meta.name for item in world.root_secrets}
+    assert world.condition("Ready")[1] == "RootKeyMissing"
+
+
 def test_key_of_a_spec_that_is_not_in_force_is_not_copied() -> None:
     world = imported()
     world.root_secrets = []
