@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from meshca.errors import InvalidError
 from meshca.pki.certificates import authority_key_id_of, load_all, to_pem
-from meshca.planning.situation import crosses_of, secret_of
+from meshca.planning.situation import secret_of
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -30,6 +30,13 @@ def signers_of(found: Situation, target: Root | None) -> tuple[Root, ...]:
         and item.facts.not_after > now
         and (target is None or item.facts.fingerprint != target.facts.fingerprint)
     )
+
+
+def holder(snapshot: CASnapshot, root: Root | None) -> KeySecret | Root | None:
+    """Return what holds the cross-certificates of a root: its Secret, or itself when it is mirrored."""
+    if root is not None and root.mirrored:
+        return root
+    return secret_of(snapshot, root)
 
 
 def is_crossed(secret: KeySecret | Root, issuer: Root) -> bool:
@@ -67,7 +74,7 @@ def chain_of(found: Situation, root: Root, signer: KeySecret) -> str:
 
 def served(found: Situation, root: Root, signer: KeySecret) -> tuple[x509.Certificate, ...]:
     """Return the cross-certificates that follow a signer of a root."""
-    held = crosses_of(found.snapshot, root)
+    held = holder(found.snapshot, root)
     if held is None or (root.mirrored and not root.cross):
         # Where the root's Secret is missing, what its signer was given is all there is.
         held = replace(signer, cross=given(root, signer))

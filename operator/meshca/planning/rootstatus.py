@@ -20,7 +20,6 @@ from meshca.api.v1alpha1.conditions import (
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki.certificates import to_pem
 from meshca.planning import crosses, pruning, rotation, signers
-from meshca.planning.situation import crosses_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -72,7 +71,7 @@ def root_status(found: Situation, root: Root, state: RootState | None = None) ->
 
 
 def _crosses(found: Situation, root: Root) -> list[str]:
-    secret = crosses_of(found.snapshot, root)
+    secret = crosses.holder(found.snapshot, root)
     if secret is None:
         told = root.status.get("crossCertificates")
         return told if isinstance(told, list) else []

@@ -15,7 +15,7 @@ from meshca.api.v1alpha1.conditions import Reason
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.pki import desired as identities
 from meshca.planning import crosses, secondaries, signers
-from meshca.planning.situation import Problem, Wish, crosses_of, secret_of
+from meshca.planning.situation import Problem, Wish, secret_of
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -97,7 +97,7 @@ def forced(found: Situation) -> bool:
 def is_prepared(found: Situation) -> bool:
     """Tell whether the cross-certificates of the new root, and its signer, are all there."""
     target = found.target
-    secret = crosses_of(found.snapshot, target)
+    secret = crosses.holder(found.snapshot, target)
     assert target is not None
     assert secret is not None
     # Whether a mirrored root is crossed is the primary's business.
@@ -122,7 +122,7 @@ def published_for(found: Situation, target: Root) -> timedelta:
     wanted = found.desired.minimum_publish_time
     if wanted is not None:
         return wanted
-    secret = crosses_of(found.snapshot, target)
+    secret = crosses.holder(found.snapshot, target)
     crossed = secret is not None and not crosses.missing(found, target, secret)
     # With every older root expired nobody's handshake works: there is nothing left to protect.
     return timedelta(0) if crossed else UNCROSSED_PUBLISH_TIME
@@ -133,7 +133,7 @@ def bundle_in_secrets(found: Situation) -> bool:
     target = found.target
     if target is None or not is_published(target):
         return _comes_uncrossed(found)
-    secret = crosses_of(found.snapshot, target)
+    secret = crosses.holder(found.snapshot, target)
     return secret is not None and bool(crosses.missing(found, target, secret))
 
 

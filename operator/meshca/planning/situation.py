@@ -97,13 +97,6 @@ class Situation:
         return self.maybe_wish
 
 
-def crosses_of(snapshot: CASnapshot, root: Root | None) -> KeySecret | Root | None:
-    """Return what holds the cross-certificates of a root: its Secret, or itself when it is mirrored."""
-    if root is not None and root.mirrored:
-        return root
-    return secret_of(snapshot, root)
-
-
 def secret_of(snapshot: CASnapshot, root: Root | None) -> KeySecret | None:
     """Return the usable Secret with the key of a root, or None."""
     if root is None:

@@ -13,7 +13,7 @@ from meshca.api import names
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.pki.certificates import to_pem
 from meshca.planning import crosses, pruning, rotation, rotationstatus, secondary, signers
-from meshca.planning.situation import crosses_of, secret_of
+from meshca.planning.situation import secret_of
 from meshca.planning.steps import (
     CommitActive,
     CrossSign,
@@ -135,7 +135,7 @@ def activate(situation: Situation) -> Step | None:
         return MarkActive(target)
     if _is_late(situation, root):
         return MarkRotatedOut(root, pruning.prunable_after(situation, root))
-    signer, secret = signers.best(situation.snapshot, target), crosses_of(situation.snapshot, target)
+    signer, secret = signers.best(situation.snapshot, target), crosses.holder(situation.snapshot, target)
     assert signer is not None
     assert secret is not None
     older = tuple(item for item in crosses.signers_of(situation, target) if crosses.is_crossed(secret, item))
