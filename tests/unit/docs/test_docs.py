@@ -64,7 +64,7 @@ def test_nothing_is_unfinished(page: Path) -> None:
 
 @EACH
 def test_no_page_speaks_of_the_machine_that_wrote_it(page: Path) -> None:
-    assert not re.findall(r"/root/|/home/|/work/|/tmp/", page.read_text())
+    assert not re.findall(r"/(root|home|work|tmp)/", page.read_text())
 
 
 @EACH
