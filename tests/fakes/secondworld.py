@@ -236,5 +236,14 @@ def rotate(world: Secondary, trigger: str = "one") -> None:
     world.primary.settle()
 
 
+def publish(world: Secondary) -> None:
+    """Have the primary make a root and show it, and not get any further."""
+    world.primary.ask("one")
+    while "MarkPublished" not in world.primary.done:
+        world.primary.step()
+    world.primary.publication = replace(world.primary.publication, complete=False)
+    world.primary.status = world.primary.plan().status
+
+
 def another_primary() -> World:
     return bootstrapped(uid="99999999-2222-4333-8444-555555555555", numbers=itertools.count(200))

@@ -13,7 +13,7 @@ from meshca.planning.authority import Authority
 from meshca.planning.ca import Publication
 from meshca.planning.situation import Problem
 from tests.fakes import pki
-from tests.fakes.secondworld import Secondary, following, reason, rotate
+from tests.fakes.secondworld import Secondary, following, publish, reason, rotate
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -86,11 +86,7 @@ def test_120_the_primary_rotates() -> None:
 def test_a_root_that_is_only_published_is_trusted_and_not_used() -> None:
     world = following()
     first = world.active_name
-    world.primary.ask("one")
-    while "MarkPublished" not in world.primary.done:
-        world.primary.step()
-    world.primary.publication = replace(world.primary.publication, complete=False)
-    world.primary.status = world.primary.plan().status
+    publish(world)
     world.follow()
     assert len(world.plan().bundle.roots) == 2
     assert world.active_name == first

@@ -8,7 +8,7 @@ from datetime import timedelta
 from meshca.planning.authority import Authority
 from meshca.planning.ca import Census, Publication
 from tests.fakes import pki
-from tests.fakes.secondworld import following, rotate
+from tests.fakes.secondworld import following, publish, rotate
 
 HOUR = timedelta(hours=1)
 MINUTE = timedelta(minutes=1)
@@ -132,11 +132,7 @@ def test_a_recorded_life_that_is_none_counts_as_absent() -> None:
 
 def test_managed_secrets_hold_a_root_that_comes_without_cross_certificates_before_it_is_reported() -> None:
     world = following()
-    world.primary.ask("one")
-    while "MarkPublished" not in world.primary.done:
-        world.primary.step()
-    world.primary.publication = replace(world.primary.publication, complete=False)
-    world.primary.status = world.primary.plan().status
+    publish(world)
     for forced in (False, True):
         world.look(facts=replace(world.facts(), uncrossed=forced))
         world.census = Census(bundles_behind=2 if forced else 0)

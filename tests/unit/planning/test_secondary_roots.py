@@ -13,7 +13,7 @@ from meshca.planning.authority import Authority
 from meshca.planning.situation import Problem
 from tests.fakes import pki
 from tests.fakes.caworld import bootstrapped
-from tests.fakes.secondworld import Secondary, another_primary, following, reason, rotate, spec_of
+from tests.fakes.secondworld import Secondary, another_primary, following, publish, reason, rotate, spec_of
 
 if TYPE_CHECKING:
     from tests.fakes.caworld import World
@@ -132,11 +132,7 @@ def test_a_mirrored_root_stays_while_the_primary_does_not_say_that_it_is_gone(to
 
 def test_a_mirrored_root_that_was_never_used_goes_with_the_primarys_word() -> None:
     world = following()
-    world.primary.ask("one")
-    while "MarkPublished" not in world.primary.done:
-        world.primary.step()
-    world.primary.publication = replace(world.primary.publication, complete=False)
-    world.primary.status = world.primary.plan().status
+    publish(world)
     world.follow()
     assert len(world.roots) == 2
     world.primary.ask("")
@@ -295,11 +291,7 @@ def test_a_secondary_is_promoted() -> None:
 
 def test_a_promoted_cluster_keeps_what_it_only_mirrored_until_a_person_decides() -> None:
     world = following()
-    world.primary.ask("one")
-    while "MarkPublished" not in world.primary.done:
-        world.primary.step()
-    world.primary.publication = replace(world.primary.publication, complete=False)
-    world.primary.status = world.primary.plan().status
+    publish(world)
     world.follow()
     unused = next(root.meta.name for root in world.roots if root.activated_at is None)
     world.spec = {}
