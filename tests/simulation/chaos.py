@@ -1,4 +1,4 @@
-"""What people, strangers, networks and machines do to one cluster: each ``do_…`` method is one event.
+"""What happens to one cluster: each ``do_…`` method is one event. Those of people are here, others beside.
 
 Decides what happens by the seed alone. An event does one thing and returns at once; what it begins (a
 partition, a frozen process) ends by itself or in ``peace``.
@@ -6,34 +6,32 @@ partition, a frozen process) ends by itself or in ``peace``.
 
 from __future__ import annotations
 
-import asyncio
-from contextvars import Context
 from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from meshca.api import admission, names
+from meshca.api import names
 from meshca.pki import certificates, keys
 from meshca.planning.secrets import encode
 from tests.fakes import pki
-from tests.fakes.apiserver.status import ApiError, forbidden
-from tests.fakes.engine import NAMESPACE, OPERATOR
+from tests.fakes.apiserver.status import ApiError
+from tests.fakes.engine import NAMESPACE
 from tests.simulation import network
-from tests.simulation.cluster import ACCOUNTS, BUNDLE, CONFIGURATION, NAMESPACES
+from tests.simulation.cluster import ACCOUNTS, CONFIGURATION, NAMESPACES
+from tests.simulation.events import RARE, USUAL
 from tests.simulation.judge import TRUST_DOMAIN
+from tests.simulation.machines import Machines
 from tests.simulation.restores import Restores
 from tests.simulation.selection import Selection
+from tests.simulation.strangers import Strangers
 
 if TYPE_CHECKING:
     import random
 
-    from tests.fakes.apiserver.writes import Admission
     from tests.simulation.cluster import SimCluster
-    from tests.simulation.replica import Node
 
 JSON = dict[str, Any]
-MOST_SKEW = 300
 MOST_LEAVES = 12
 PATIENT_SECONDS = 1800.0
 """Between two attempts of a person to bring a rotation forward."""
@@ -46,11 +44,9 @@ BEGINNINGS: tuple[JSON, ...] = (
     {"root": {"ttl": "24h", "renewBefore": "21h"}},
 )
 KEY_KINDS = ("", "ECDSA 256", "ECDSA 224", "ECDSA 384", "RSA 2048", "RSA 2048", "Ed25519")
-USUAL, RARE = 4, 1
-"""How often an event is chosen in relation to others."""
 
 
-class Chaos(Selection, Restores):
+class Chaos(Strangers, Machines, Selection, Restores):
     """The events of one cluster; ``tell`` is told what happened, for people who read a history."""
 
     never: tuple[str, ...] = ()
@@ -75,8 +71,6 @@ class Chaos(Selection, Restores):
         self.made = 0
         self.repaired = 0.0
         self.csr = _request(pki.spec("ECDSA 256"))
-        self.refusing = ""
-        self.gap = False
         self.server.writer.admission.append(self._admit)
         events = [name for name in dir(self) if name.startswith("do_")]
         events = [name for name in events if name.removeprefix("do_") not in self.never]
@@ -108,21 +102,6 @@ class Chaos(Selection, Restores):
         except ApiError as error:
             detail = f"refused: {error.reason}"
         self.tell(f"{name.removeprefix('do_')} {detail or ''}".strip())
-
-    def _pick(self, resource: names.Resource, namespace: str = "") -> JSON | None:
-        found = self.server.all(resource, namespace)
-        return self.rng.choice(found) if found else None
-
-    def _later(self, seconds: float, undo: Any) -> None:
-        asyncio.get_running_loop().call_later(seconds, undo, context=Context())
-
-    def _admit(self, asked: Admission) -> None:
-        """Refuse as a policy of somebody else would, while it lasts."""
-        if not self.refusing or asked.user != OPERATOR or asked.new is None:
-            return
-        meta = asked.new["metadata"]
-        if meta.get("namespace") == self.refusing and asked.kind.resource in {names.CONFIG_MAP, names.SECRET}:
-            raise forbidden(asked.kind.resource, meta.get("name", ""), "a policy of somebody else says no")
 
     # --- workloads -------------------------------------------------------------------------------
 
@@ -300,214 +279,6 @@ class Chaos(Selection, Restores):
             self.cluster.configure(spec)
 
     do_configuration_gone.weight = RARE  # type: ignore[attr-defined]
-
-    # --- strangers -------------------------------------------------------------------------------
-
-    def do_delete_secret(self) -> str:
-        found = [s for s in self.server.all(names.SECRET) if s["metadata"]["namespace"] != NAMESPACE]
-        if not found:
-            return "none"
-        meta = self.rng.choice(found)["metadata"]
-        self.server.delete(names.SECRET, meta["name"], meta["namespace"])
-        return f"{meta['namespace']}/{meta['name']}"
-
-    def do_edit_secret(self) -> str:
-        found = [s for s in self.server.all(names.SECRET) if s["metadata"]["namespace"] != NAMESPACE]
-        if not found:
-            return "none"
-        meta, entry = self.rng.choice(found)["metadata"], self.rng.choice(("tls.crt", "tls.key", "ca.crt"))
-        self.server.merge(names.SECRET, meta["name"], meta["namespace"], {"data": {entry: "QQ=="}})
-        return f"{meta['namespace']}/{meta['name']} {entry}"
-
-    def do_foreign_secret(self) -> str:
-        """Somebody has a Secret of his own under a name that a request may ask for, or takes it away."""
-        namespace, name = self.rng.choice(NAMESPACES), f"tls-{self.rng.randrange(2)}"
-        found = self.server.find(names.SECRET, name, namespace)
-        if found is None:
-            # Of the kind that the operator's own apply would take over.
-            body = {"type": "kubernetes.io/tls", "data": {"tls.crt": "QQ==", "tls.key": "QQ=="}}
-            self.server.create(names.SECRET, body | {"metadata": {"name": name, "namespace": namespace}})
-        elif not found["metadata"].get("ownerReferences"):
-            self.server.delete(names.SECRET, name, namespace)
-        return f"{namespace}/{name}"
-
-    def _ca_secret(self, role: str) -> JSON | None:
-        found = [
-            item
-            for item in self.server.all(names.SECRET, NAMESPACE)
-            if (item["metadata"].get("labels") or {}).get(names.LABEL_KEY_ROLE) == role
-        ]
-        return self.rng.choice(found)["metadata"] if found else None
-
-    def do_delete_signer(self) -> str:
-        if not (meta := self._ca_secret(names.KEY_ROLE_SIGNER)):
-            return "none"
-        self.server.delete(names.SECRET, meta["name"], NAMESPACE)
-        return str(meta["name"])
-
-    def do_spoil_signer(self) -> str:
-        if not (meta := self._ca_secret(names.KEY_ROLE_SIGNER)):
-            return "none"
-        entry = self.rng.choice(("tls.key", "tls.crt", "chain.crt"))
-        self.server.merge(names.SECRET, meta["name"], NAMESPACE, {"data": {entry: "QQ=="}})
-        return f"{meta['name']} {entry}"
-
-    do_spoil_signer.weight = RARE  # type: ignore[attr-defined]
-
-    def do_delete_bundle(self) -> str:
-        found = [item for item in self.server.all(names.CONFIG_MAP) if item["metadata"]["name"] == BUNDLE]
-        if not found:
-            return "none"
-        namespace = self.rng.choice(found)["metadata"]["namespace"]
-        self.server.delete(names.CONFIG_MAP, BUNDLE, namespace)
-        return str(namespace)
-
-    def do_edit_bundle(self) -> str:
-        found = [item for item in self.server.all(names.CONFIG_MAP) if item["metadata"]["name"] == BUNDLE]
-        if not found:
-            return "none"
-        namespace = self.rng.choice(found)["metadata"]["namespace"]
-        self.server.merge(names.CONFIG_MAP, BUNDLE, namespace, {"data": {"ca.crt": "nothing"}})
-        return str(namespace)
-
-    def do_delete_record(self) -> str:
-        name = self.rng.choice((names.accepted_config_map(CONFIGURATION), names.ADMISSION_CONFIG_MAP))
-        self.server.delete(names.CONFIG_MAP, name, NAMESPACE)
-        return name
-
-    do_delete_record.weight = RARE  # type: ignore[attr-defined]
-
-    def do_wipe(self) -> str:
-        """Lose the status of something."""
-        resource = self.rng.choice((names.CA_CONFIGURATION, names.CA_ROOT, names.LEAF))
-        item = self._pick(resource)
-        if item is None or not item.get("status"):
-            return "none"
-        meta = item["metadata"]
-        wiped = {"status": dict.fromkeys(item["status"])}
-        self.server.merge(resource, meta["name"], meta.get("namespace", ""), wiped, subresource="status")
-        return f"{resource.kind} {meta['name']}"
-
-    def do_policy_gone(self) -> str:
-        self.server.delete(names.VALIDATING_BINDING, admission.REQUESTER)
-        self.gap = True
-        self._later(self.rng.choice((1, 30, 300)), self._policy_back)
-        return "for a while"
-
-    def _policy_back(self) -> None:
-        self.cluster.policy()
-        self.gap = False
-
-    do_policy_gone.weight = RARE  # type: ignore[attr-defined]
-
-    def do_refuse(self) -> str:
-        self.refusing = self.rng.choice(NAMESPACES)
-        self._later(self.rng.choice((10, 120, 1200)), self._refuse_no_more)
-        return self.refusing
-
-    def _refuse_no_more(self) -> None:
-        self.refusing = ""
-
-    # --- machines and networks -------------------------------------------------------------------
-
-    def _node(self) -> Node:
-        leaders = [node for node in self.cluster.nodes if node.leads]
-        if leaders and self.rng.random() < 0.8:
-            return self.rng.choice(leaders)
-        return self.rng.choice(self.cluster.nodes)
-
-    def do_crash(self) -> str:
-        """Kill a process before one of its next callbacks, whichever that is."""
-        node = self._node()
-        if node.replica is None:
-            return "none"
-        node.replica.countdown = self.rng.choice((0, 10, 100, 1000)) + self.rng.randrange(100)
-        return f"{node.name} in {node.replica.countdown} callbacks"
-
-    do_crash.weight = 3 * USUAL  # type: ignore[attr-defined]
-
-    def do_crash_loop(self) -> str:
-        """Kill each process on a node soon after its start, for a while."""
-        node = self._node()
-        node.lifetime = self.rng.choice((50, 500, 3000))
-        self._later(self.rng.choice((20, 120)), lambda: setattr(node, "lifetime", 0))
-        return f"{node.name} within {node.lifetime} callbacks"
-
-    def do_stop(self) -> str:
-        node = self._node()
-        if node.replica is not None:
-            node.replica.stop.set()
-        return node.name
-
-    def do_freeze(self) -> str:
-        """Stop a process for a while, as SIGSTOP or a slow disk does: it believes that it still leads."""
-        node = self._node()
-        replica = node.replica
-        if replica is None:
-            return "none"
-        replica.freeze()
-        seconds = self.rng.choice((3, 12, 20, 60))
-
-        self._later(seconds, replica.thaw)
-        return f"{node.name} {seconds} s"
-
-    do_freeze.weight = 2 * USUAL  # type: ignore[attr-defined]
-
-    def do_partition(self) -> str:
-        node = self._node()
-        node.network.blocked = True
-        seconds = self.rng.choice((2, 8, 20, 120))
-        self._later(seconds, lambda: setattr(node.network, "blocked", False))
-        return f"{node.name} {seconds} s"
-
-    do_partition.weight = 2 * USUAL  # type: ignore[attr-defined]
-
-    def do_deaf(self) -> str:
-        """Let a node's watches hang; calls go on."""
-        node = self._node()
-        node.network.deaf = True
-        seconds = self.rng.choice((5, 60, 300))
-        self._later(seconds, lambda: setattr(node.network, "deaf", False))
-        return f"{node.name} {seconds} s"
-
-    def do_weather(self) -> str:
-        weather = self.rng.choice((network.FINE, network.FAIR, network.ROUGH, network.STORM))
-        node = self._node()
-        node.network.weather = weather
-        return f"{node.name} {weather}"
-
-    def do_clock(self) -> str:
-        """Step a wall clock, at most five minutes away from the truth."""
-        places = [*((node.name, node.clock) for node in self.cluster.nodes), ("server", self.cluster.clock)]
-        name, clock = self.rng.choice(places)
-        step = self.rng.choice((0, 0, -MOST_SKEW, -70, 70, MOST_SKEW))
-        clock.step(step - clock.offset)
-        return f"{name} {step:+} s"
-
-    def right_clocks(self) -> None:
-        for clock in (*(node.clock for node in self.cluster.nodes), self.cluster.clock):
-            clock.step(-clock.offset)
-
-    def do_server_down(self) -> str:
-        self.server.down = True
-        seconds = self.rng.choice((1, 10, 60))
-        self._later(seconds, lambda: setattr(self.server, "down", self.restoring > 0))
-        return f"{seconds} s"
-
-    do_server_down.weight = RARE  # type: ignore[attr-defined]
-
-    def do_cut_watches(self) -> str:
-        return str(self.server.cut_watches(half_line=self.rng.random() < 0.5))
-
-    def do_silence(self) -> str:
-        resource = self.rng.choice(
-            (names.LEAF, names.SECRET, names.CONFIG_MAP, names.CA_ROOT, names.CA_CONFIGURATION)
-        )
-        return f"{resource.kind} {self.server.silence_watches(resource)}"
-
-    def do_compact(self) -> None:
-        self.server.compact()
-        self.server.cut_watches()
 
     def peace(self) -> None:
         """End everything that is wrong, and nothing else: what was broken stays as it is."""

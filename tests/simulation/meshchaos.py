@@ -22,8 +22,9 @@ from tests.fakes import pki
 from tests.fakes.apiserver.transport import FakeTransport
 from tests.fakes.engine import NAMESPACE
 from tests.simulation import network
-from tests.simulation.chaos import RARE, Chaos
+from tests.simulation.chaos import Chaos
 from tests.simulation.cluster import CONFIGURATION
+from tests.simulation.events import RARE
 from tests.simulation.uplink import SECONDARY_ROLE, may
 
 if TYPE_CHECKING:

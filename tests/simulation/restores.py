@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import Context
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tests.simulation.events import Events
 
 if TYPE_CHECKING:
-    import random
-
-    from tests.fakes.apiserver.server import ApiServer
     from tests.fakes.apiserver.store import Backup
-    from tests.simulation.cluster import SimCluster
 
 BUMP = 1_000_000_000
 """What the manual tells to add to the revision, so that no watch goes on as if nothing had happened."""
@@ -20,18 +18,10 @@ AWAY = (20, 60, 300)
 SETTLES_AFTER = 0.05
 
 
-class Restores:
+class Restores(Events):
     """Events of ``Chaos``."""
 
-    cluster: SimCluster
-    server: ApiServer
-    rng: random.Random
     backup: Backup | None = None
-    restoring = 0
-    """How many restores have not ended; peace waits for them."""
-
-    def _later(self, seconds: float, undo: Any) -> None:
-        raise NotImplementedError
 
     def do_backup(self) -> str:
         self.backup = self.server.store.backup()

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from meshca.api import names
 from tests.simulation.cluster import NAMESPACES
-
-if TYPE_CHECKING:
-    import random
-
-    from tests.fakes.apiserver.server import ApiServer
+from tests.simulation.events import Events
 
 JSON = dict[str, Any]
 LABEL = "mesh"
@@ -19,11 +15,8 @@ LABELLED: JSON = {"matchLabels": {LABEL: "in"}, "matchExpressions": None}
 OTHERS: JSON = {"matchLabels": None, "matchExpressions": [{"key": LABEL, "operator": "DoesNotExist"}]}
 
 
-class Selection:
+class Selection(Events):
     """Events of ``Chaos``."""
-
-    server: ApiServer
-    rng: random.Random
 
     def wish(self, **spec: Any) -> None:
         """Change what the configuration asks for."""
