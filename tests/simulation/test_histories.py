@@ -25,8 +25,11 @@ LEAFY = Scope(events=40, prune=False, only=("csr", "managed", "manual", "trigger
 
 def check(seed: int) -> None:
     report = history.run(seed)
-    told = "\n".join((*report.found, "", *report.story))
-    assert not report.found, f"replay: make replay SEEDS={seed}\n{told}"
+    assert not report.found, f"replay: make replay SEEDS={seed}\n{told(report)}"
+
+
+def told(report: history.Report) -> str:
+    return "\n".join((*report.found, "", *report.story))
 
 
 @pytest.mark.parametrize("seed", seeds.fixed())
@@ -49,9 +52,8 @@ def test_i10_known_mesh_ends_well(seed: int) -> None:
 @pytest.mark.parametrize(("first", "then"), list(itertools.permutations(KEY_KINDS, 2)))
 def test_i8_rotation_from_each_kind_of_key_to_each_other_ends_well(first: str, then: str) -> None:
     report = history.run(2, replace(KEYS, key_kinds=(first, then)))
-    told = "\n".join((*report.found, "", *report.story))
-    assert not report.found, told
-    assert f"key {then}" in told
+    assert not report.found, told(report)
+    assert f"key {then}" in told(report)
 
 
 def test_a_seed_is_one_history() -> None:
