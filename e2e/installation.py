@@ -5,6 +5,7 @@ Decides the order of the steps and waits for what a script would wait for; the s
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,8 @@ JSON = dict[str, Any]
 CHART = Path(__file__).parents[1] / "charts" / "meshca"
 NAMESPACE = "meshca-system"
 RELEASE = "meshca"
-CONFIGURATIONS = "/apis/meshca.dev/v1alpha1/caconfigurations"
+GROUP = "/apis/meshca.dev/v1alpha1"
+CONFIGURATIONS = f"{GROUP}/caconfigurations"
 KINDS = (
     "caconfigurations",
     "caroots",
@@ -86,12 +88,34 @@ def configure(cluster: Cluster, configuration: JSON, timeout: float = 90.0) -> J
 
 
 def wait_served(cluster: Cluster, timeout: float = 30.0) -> None:
-    """Return once every kind is Established and can really be listed, which comes a little later."""
+    """Return once every kind is Established, can be listed, and is known to kubectl; seconds.
+
+    The three come one after the other; what kubectl read too early it would believe for hours.
+    """
     for kind in KINDS:
         definition = f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{kind}.meshca.dev"
         cluster.wait(definition, "Established", timeout=timeout)
         # Waiting for nothing in particular ends with the first list that succeeds.
-        cluster.wait_for(lambda _: True, f"/apis/meshca.dev/v1alpha1/{kind}", timeout)
+        cluster.wait_for(lambda _: True, f"{GROUP}/{kind}", timeout)
+    deadline = time.monotonic() + timeout
+    while missing := _unknown_to_kubectl(cluster):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"served, but not in discovery or OpenAPI: {missing}")
+        time.sleep(0.1)  # nothing announces that a document was renewed
+
+
+def _unknown_to_kubectl(cluster: Cluster) -> list[str]:
+    """Return the kinds that discovery, which kubectl reads anew, or OpenAPI does not tell yet."""
+    options = ("--api-group=meshca.dev", "--output=name", "--cached=false")
+    # With no kind of the group at all kubectl fails.
+    listed = cluster.kubectl("api-resources", *options, check=False).stdout.split()
+    described = cluster.exchange("GET", f"/openapi/v3{GROUP}")
+    paths = described.body.get("paths", {}) if described.status == 200 else {}
+    return [
+        kind
+        for kind in KINDS
+        if f"{kind}.meshca.dev" not in listed or not any(path.endswith(f"/{kind}") for path in paths)
+    ]
 
 
 def uninstall(installation: Installation, *, helm: int = 4) -> None:

@@ -156,15 +156,12 @@ def test_a_root_says_where_it_stands(api: Cluster) -> None:
 
 
 def test_no_column_of_a_future_time_is_invalid(api: Cluster) -> None:
-    # An older kubectl finds categories in what it remembers of the API server.
-    api.kubectl("api-resources", "--cached=false")
     assert "<invalid>" not in api.kubectl("get", "meshca", "--all-namespaces", "--output=wide").stdout
 
 
 def test_the_category_lists_every_kind(api: Cluster) -> None:
     for kind in KINDS:
         made(api, kind.resource, "listed")
-    api.kubectl("api-resources", "--cached=false")
     listed = api.kubectl("get", "meshca", "--all-namespaces", "--output=name").stdout
     for kind in KINDS:
         assert f"{kind.resource.kind.lower()}.meshca.dev/listed" in listed
