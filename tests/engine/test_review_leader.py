@@ -26,7 +26,6 @@ class Parts:
         self.breaks = breaks
         self.closed = asyncio.Event()
         self.intake = None
-        self.heard = None
         self.workers = SimpleNamespace(run=lambda _count: self.part("workers"))
         self.queue = SimpleNamespace(close=self.closed.set, depth=self._depth, oldest_age=lambda: 0.0)
         self.store = SimpleNamespace(configurations={})

@@ -22,7 +22,7 @@ from meshca.api.policyparts import AdmissionParameters
 from meshca.config import Settings
 from meshca.kube.gateway import Gateway
 from meshca.kube.watch import Reflector
-from meshca.runtime.leader import _Engine
+from meshca.runtime.engine import Engine
 from meshca.runtime.links import Links, connect
 from tests.fakes import pki
 from tests.fakes.apiserver import kinds
@@ -89,7 +89,7 @@ class Cluster:
 
     clock: LoopClock = field(default_factory=LoopClock)
     server: ApiServer = field(init=False)
-    engine: _Engine | None = None
+    engine: Engine | None = None
     tally: Tally = field(default_factory=Tally)
     connect: Connect = connect
 
@@ -178,11 +178,11 @@ class Cluster:
         return Gateway(FakeTransport(self.server, OPERATOR), clock=self.clock)
 
     @asynccontextmanager
-    async def operator(self, **changes: Any) -> AsyncIterator[_Engine]:
+    async def operator(self, **changes: Any) -> AsyncIterator[Engine]:
         """Run the engine; leaving ends it as a kill does, except that tasks are awaited."""
         gateway = self.gateway()
         chosen = settings(**changes)
-        engine = self.engine = _Engine(chosen, self.clock, gateway, self.tally)
+        engine = self.engine = Engine(chosen, self.clock, gateway, self.tally)
         links = Links(
             deliver=engine.tell_primary,
             fence=lambda: math.inf,
@@ -203,7 +203,7 @@ class Cluster:
             await links.aclose()
             self.engine = None
 
-    async def _start(self, engine: _Engine, gateway: Gateway, chosen: Settings) -> None:
+    async def _start(self, engine: Engine, gateway: Gateway, chosen: Settings) -> None:
         found = await engine.sources()
         async with asyncio.TaskGroup() as group:
             for reflector in found:

@@ -34,7 +34,7 @@ class KopfLike:
         self._connect = connect
         self._rng = rng
 
-    def registry_for(self, intake: Intake, _login: object, alive: Callable[[], None]) -> list[_Watched]:
+    def registry_for(self, intake: Intake, _login: object) -> list[_Watched]:
         gateway, rng = self._connect(), self._rng()
         takers = (
             (names.CA_CONFIGURATION, intake.configuration),
@@ -42,7 +42,7 @@ class KopfLike:
             (names.FEDERATED_CLUSTER, intake.federation.cluster),
             (names.INTERMEDIATE, intake.federation.request),
         )
-        return [_Watched(gateway, resource, take, alive, rng) for resource, take in takers]
+        return [_Watched(gateway, resource, take, rng) for resource, take in takers]
 
     async def watch(self, registry: list[_Watched], _stop: threading.Event) -> None:
         async with asyncio.TaskGroup() as group:
@@ -58,13 +58,11 @@ class _Watched:
         gateway: Gateway,
         resource: names.Resource,
         take: Take,
-        alive: Callable[[], None],
         rng: random.Random,
     ) -> None:
         self._gateway = gateway
         self._resource = resource
         self._take = take
-        self._alive = alive
         self._rng = rng
         self._pending: dict[str, tuple[str, JSON]] = {}
 
@@ -115,5 +113,4 @@ class _Watched:
             asyncio.get_running_loop().call_later(delay, self._deliver, uid)
 
     def _deliver(self, uid: str) -> None:
-        self._alive()
         self._take(*self._pending.pop(uid))

@@ -26,10 +26,8 @@ SERVER_SECONDS = 300
 CLIENT_SECONDS = 330
 
 
-def registry_for(
-    intake: Intake, login: Callable[[], kopf.ConnectionInfo], alive: Callable[[], None]
-) -> kopf.OperatorRegistry:
-    """Return a registry that hands events of CA kinds to ``intake``; ``alive`` hears of each event."""
+def registry_for(intake: Intake, login: Callable[[], kopf.ConnectionInfo]) -> kopf.OperatorRegistry:
+    """Return a registry that hands events of CA kinds to ``intake``."""
     registry = kopf.OperatorRegistry()
 
     @kopf.on.login(registry=registry)
@@ -42,7 +40,7 @@ def registry_for(
         (names.FEDERATED_CLUSTER, intake.federation.cluster),
         (names.INTERMEDIATE, intake.federation.request),
     ):
-        _hand_over(registry, resource, take, alive)
+        _hand_over(registry, resource, take)
     return registry
 
 
@@ -50,11 +48,9 @@ def _hand_over(
     registry: kopf.OperatorRegistry,
     resource: names.Resource,
     take: Callable[[str, Mapping[str, Any]], None],
-    alive: Callable[[], None],
 ) -> None:
     @kopf.on.event(resource.group, resource.version, resource.plural, registry=registry)
     async def _event(event: Mapping[str, Any], **_: Any) -> None:
-        alive()
         # The raw object: Kopf's body is a view that costs a lookup for each field.
         take(event["type"] or "", event["object"])
 

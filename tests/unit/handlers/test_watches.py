@@ -32,7 +32,6 @@ class Told:
     def __init__(self) -> None:
         self.events: list[tuple[str, str, str]] = []
         self.threads: set[int] = set()
-        self.alive = 0
         self.federation = self
 
     def cluster(self, event: str, body: Mapping[str, Any]) -> None:
@@ -46,9 +45,6 @@ class Told:
 
     def root(self, event: str, body: Mapping[str, Any]) -> None:
         self._note("root", event, body)
-
-    def beat(self) -> None:
-        self.alive += 1
 
     def _note(self, kind: str, event: str, body: Mapping[str, Any]) -> None:
         assert type(body) is dict, "Kopf's view is slow"
@@ -75,7 +71,7 @@ async def watching(server: ApiServer, told: Told) -> AsyncIterator[None]:
             return kopf.ConnectionInfo(server=url, insecure=True)
 
         stop = threading.Event()
-        registry = watches.registry_for(cast("Intake", told), login, told.beat)
+        registry = watches.registry_for(cast("Intake", told), login)
         task = asyncio.create_task(watches.watch(registry, stop))
         try:
             yield
@@ -104,7 +100,6 @@ async def test_every_change_is_told_in_the_loops_own_thread_and_kopf_writes_noth
         server.delete(names.CA_ROOT, "new", "")
         await told.until(("root", "DELETED", "new"))
     assert told.threads == {threading.get_ident()}
-    assert told.alive == len(told.events)
     assert server.audit == []
     kept = server.find(names.CA_ROOT, "old")
     assert kept is not None
