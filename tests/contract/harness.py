@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from contextlib import AbstractAsyncContextManager
 
-    from meshca.kube.gateway import WatchEvent
+    from meshca.kube.answers import WatchEvent
     from meshca.kube.transport import Response, Transport
 
 JSON = dict[str, Any]

@@ -35,7 +35,7 @@ from tests.fakes.telemetry import Tally
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-    from meshca.kube.gateway import WatchEvent
+    from meshca.kube.answers import WatchEvent
     from meshca.runtime.link import Connect
 
 JSON = dict[str, Any]

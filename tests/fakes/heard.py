@@ -17,7 +17,7 @@ from tests.fakes.clock import LoopClock
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from meshca.kube.gateway import WatchEvent
+    from meshca.kube.answers import WatchEvent
     from tests.fakes.apiserver.server import ApiServer
 
 JSON = dict[str, Any]

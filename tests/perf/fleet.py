@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.kube.gateway import Gateway, Page, WatchEvent
+from meshca.kube.answers import WatchEvent
+from meshca.kube.gateway import Gateway, Page
 from tests.fakes import pki
 from tests.fakes.apiserver.transport import FakeTransport
 from tests.fakes.engine import OPERATOR, Cluster

@@ -1,4 +1,4 @@
-"""What an answer of the API server means: one typed error per decision of the caller.
+"""What an answer of the API server means: an object, a change, or one typed error per decision of the caller.
 
 Decides by HTTP status and ``Status.reason``; never by texts.
 """
@@ -6,6 +6,7 @@ Decides by HTTP status and ``Status.reason``; never by texts.
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,23 @@ from meshca.errors import (
 )
 
 if TYPE_CHECKING:
+    from meshca.api.names import Resource
+    from meshca.engine.ports import JSON
     from meshca.kube.transport import Response
 
 _TEXT_LIMIT = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class WatchEvent:
+    """One change; ``type`` is ADDED, MODIFIED, DELETED, or BOOKMARK inside ``kube``.
+
+    ``listed``: found by comparing a new list with what was known, and not told by a watch.
+    """
+
+    type: str
+    object: JSON
+    listed: bool = False
 
 
 def failure(response: Response, what: str, *, write: bool) -> MeshCAError:
@@ -40,6 +55,32 @@ def failure(response: Response, what: str, *, write: bool) -> MeshCAError:
         write=write,
         retry_after=_seconds(response.headers.get("retry-after", "")),
     )
+
+
+def decoded(response: Response, *, write: bool = False) -> JSON:
+    """Return a success's object; ``TransientError`` or, of a write, ``UnknownOutcomeError`` if it is none."""
+    try:
+        found = json.loads(response.body)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    kind = UnknownOutcomeError if write else TransientError
+    raise kind("the API server's answer is no JSON object", reason="BadAnswer")
+
+
+def watch_event(line: bytes, resource: Resource, what: str) -> WatchEvent:
+    """Read one line of a watch; raises what an ERROR in it means, ``TransientError`` when it is broken."""
+    try:
+        document: Any = json.loads(line)
+        kind, found = str(document["type"]), document["object"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TransientError(f"{what}: broken line", reason="BadAnswer") from error
+    if kind == "ERROR":
+        code = int(found.get("code") or 500)
+        raise classify(code, found, f"{what}: {found.get('message', '')}", write=False)
+    found["apiVersion"], found["kind"] = resource.api_version, resource.kind
+    return WatchEvent(kind, found)
 
 
 def classify(

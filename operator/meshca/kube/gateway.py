@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from meshca.api.names import FIELD_MANAGER, SERVICE_ACCOUNT, TOKEN_REQUEST
 from meshca.errors import GoneError, MeshCAError, TransientError, UnknownOutcomeError
 from meshca.kube.addresses import key, object_path, path_of, place
-from meshca.kube.answers import classify, failure
+from meshca.kube.answers import WatchEvent, decoded, failure, watch_event
 from meshca.kube.times import ServerTime
 from meshca.kube.transport import Response
 
@@ -37,18 +37,6 @@ _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-
-@dataclass(frozen=True, slots=True)
-class WatchEvent:
-    """One change; ``type`` is ADDED, MODIFIED, DELETED, or BOOKMARK inside ``kube``.
-
-    ``listed``: found by comparing a new list with what was known, and not told by a watch.
-    """
-
-    type: str
-    object: JSON
-    listed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +92,7 @@ class Gateway:
     async def get(self, resource: Resource, name: str, namespace: str = "") -> JSON:
         """Read one object, consistently."""
         path = object_path(resource, namespace, name)
-        return _decoded(await self._read(path, {}, _JSON, f"get {resource.kind} {key(namespace, name)}"))
+        return decoded(await self._read(path, {}, _JSON, f"get {resource.kind} {key(namespace, name)}"))
 
     async def list(
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
@@ -132,7 +120,7 @@ class Gateway:
         params = dict(selectors or {}) | ({"limit": str(page_size)} if page_size else {})
         accept = f"{_PARTIAL_LIST},{_JSON}" if metadata_only else _JSON
         while True:
-            answer = _decoded(
+            answer = decoded(
                 await self._read(path_of(resource, namespace), params, accept, f"list {resource.plural}")
             )
             items = answer.get("items") or []
@@ -177,7 +165,7 @@ class Gateway:
                 raise await _refused_stream(stream, what)
             opened()
             async for line in stream.lines:
-                yield _event(line, resource, what)
+                yield watch_event(line, resource, what)
 
     async def create(self, resource: Resource, body: JSON) -> JSON:
         """Create; ``AlreadyExistsError`` when the name is taken."""
@@ -317,7 +305,7 @@ class Gateway:
             accept=accept,
             timeout=WRITE_SECONDS,
         )
-        return _decoded(self._checked(response, what, write=True), write=True)
+        return decoded(self._checked(response, what, write=True), write=True)
 
     def _checked(self, response: Response, what: str, *, write: bool) -> Response:
         if self._server_time is not None:
@@ -330,30 +318,6 @@ class Gateway:
 def _selectors(label_selector: str, field_selector: str) -> dict[str, str]:
     wanted = {"labelSelector": label_selector, "fieldSelector": field_selector}
     return {name: text for name, text in wanted.items() if text}
-
-
-def _decoded(response: Response, *, write: bool = False) -> JSON:
-    try:
-        found = json.loads(response.body)
-    except ValueError:
-        found = None
-    if isinstance(found, dict):
-        return found
-    kind = UnknownOutcomeError if write else TransientError
-    raise kind("the API server's answer is no JSON object", reason="BadAnswer")
-
-
-def _event(line: bytes, resource: Resource, what: str) -> WatchEvent:
-    try:
-        document: Any = json.loads(line)
-        kind, found = str(document["type"]), document["object"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise TransientError(f"{what}: broken line", reason="BadAnswer") from error
-    if kind == "ERROR":
-        code = int(found.get("code") or 500)
-        raise classify(code, found, f"{what}: {found.get('message', '')}", write=False)
-    found["apiVersion"], found["kind"] = resource.api_version, resource.kind
-    return WatchEvent(kind, found)
 
 
 async def _refused_stream(stream: Stream, what: str) -> MeshCAError:

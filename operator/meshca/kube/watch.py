@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from meshca.clock import SystemClock
 from meshca.errors import ForbiddenError, GoneError, MeshCAError, TransientError
+from meshca.kube.answers import WatchEvent
 from meshca.kube.backoff import Backoff
-from meshca.kube.gateway import PAGE_SIZE, WatchEvent
+from meshca.kube.gateway import PAGE_SIZE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

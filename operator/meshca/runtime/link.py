@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from meshca.clock import Clock
     from meshca.engine.telemetry import Telemetry
-    from meshca.kube.gateway import WatchEvent
+    from meshca.kube.answers import WatchEvent
     from meshca.kube.transport import Transport
     from meshca.planning.joining import Join
     from meshca.planning.primary import PrimaryFacts, PrimaryWish

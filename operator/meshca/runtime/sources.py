@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from meshca.clock import Clock
     from meshca.config import Settings
     from meshca.engine.intake import Intake
-    from meshca.kube.gateway import Gateway, WatchEvent
+    from meshca.kube.answers import WatchEvent
+    from meshca.kube.gateway import Gateway
 
 T = TypeVar("T")
 DELETED: Final = "DELETED"

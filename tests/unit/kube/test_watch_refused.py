@@ -19,7 +19,7 @@ from tests.fakes.clock import LoopClock
 from tests.fakes.heard import Heard, running, secret
 
 if TYPE_CHECKING:
-    from meshca.kube.gateway import WatchEvent
+    from meshca.kube.answers import WatchEvent
 
 pytestmark = pytest.mark.looptime
 

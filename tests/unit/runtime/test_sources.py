@@ -10,7 +10,8 @@ from unittest.mock import Mock, call, patch
 import pytest
 
 from meshca.api import names
-from meshca.kube.gateway import Gateway, WatchEvent
+from meshca.kube.answers import WatchEvent
+from meshca.kube.gateway import Gateway
 from meshca.runtime import sources
 from tests.fakes import pki
 from tests.fakes.apiserver.server import ApiServer
