@@ -6,14 +6,12 @@ the API server, never from the watch store, because these decisions make and tru
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.api.v1alpha1.caconfiguration import CAConfigurationSpec
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.engine.authorities import BundleWish
 from meshca.engine.castate import alone, read_roots, rival, unreadable_roots
@@ -21,22 +19,19 @@ from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
 from meshca.engine.repeats import Repeats
 from meshca.engine.secondaries import SecondaryObserver
+from meshca.engine.wishes import Wishes, read_wish
 from meshca.errors import (
     AlreadyExistsError,
     ConflictError,
     ForbiddenError,
     InvalidError,
     MisconfiguredError,
-    NotFoundError,
     RefusedError,
 )
-from meshca.pki import chain
 from meshca.planning.authority import Authority
-from meshca.planning.ca import CASnapshot, ImportedPair, Publication
+from meshca.planning.ca import CASnapshot, Publication
 from meshca.planning.configuration import plan_configuration
-from meshca.planning.desired import resolve
 from meshca.planning.secondaries import read_secondaries, registered
-from meshca.planning.secrets import CERTIFICATE, KEY, data_of
 from meshca.planning.steps import CrossSign, GatherEvidence, RaiseLeafTTL, ReadBack, RecordPhase
 from meshca.planning.views import Meta, annotations_of
 
@@ -53,7 +48,6 @@ if TYPE_CHECKING:
     from meshca.engine.steps import StepExecutor
     from meshca.engine.telemetry import Telemetry
     from meshca.planning.ca import CAPlan, Evidence
-    from meshca.planning.desired import Desired
 
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
@@ -88,6 +82,7 @@ class ConfigurationReconciler:
         self._executor = executor
         self._lookout = lookout
         self._primaries = primaries
+        self._wishes = Wishes(cluster, clock, operator_namespace)
         self._secondaries = SecondaryObserver(cluster, primaries, operator_namespace)
         self._cross_problems: dict[str, dict[tuple[str, str], str]] = {}
         self._counted: dict[str, float] = {}
@@ -165,9 +160,9 @@ class ConfigurationReconciler:
         selector = f"{names.LABEL_CONFIGURATION}={meta.name}"
         secrets = await self._cluster.list(names.SECRET, self._operator_namespace, label_selector=selector)
         loaded = self._authorities.keys.load(meta.name, secrets)
-        wish, wish_problem = _read_wish(meta.name, body.get("spec"))
-        accepted, is_current, held = await self._accepted(meta.name, body.get("spec"))
-        imported = await self._imported(wish or accepted)
+        wish, wish_problem = read_wish(meta.name, body.get("spec"))
+        accepted, is_current, held = await self._wishes.accepted(meta.name, body.get("spec"))
+        imported = await self._wishes.imported(wish or accepted)
         roots = await self._cluster.list(names.CA_ROOT)
         mine = read_roots(roots, meta.name)
         imported = alone(imported, roots, {Meta.of(item).name for item in everyone}, meta.name)
@@ -201,41 +196,6 @@ class ConfigurationReconciler:
             ),
             **await self._secondaries.observe(body, wish or accepted, secrets),
         )
-
-    async def _accepted(self, name: str, spec: object) -> tuple[Desired | None, bool, bool]:
-        try:
-            body = await self._cluster.get(
-                names.CONFIG_MAP, names.accepted_config_map(name), self._operator_namespace
-            )
-        except NotFoundError:
-            return None, False, False
-        held = annotations_of(body).get(names.ANNOTATION_DELETE_KEYS) == name
-        try:
-            kept = json.loads((body.get("data") or {}).get("spec.json", ""))
-        except ValueError:
-            return None, False, held
-        desired, _ = _read_wish(name, kept)
-        return desired, kept == spec, held
-
-    async def _imported(self, desired: Desired | None) -> ImportedPair | None:
-        if desired is None or not desired.imported_secret:
-            return None
-        secret = desired.imported_secret
-        try:
-            body = await self._cluster.get(names.SECRET, secret, self._operator_namespace)
-            certificate, _ = chain.check_imported_root(
-                data_of(body, CERTIFICATE),
-                data_of(body, KEY),
-                now=self._clock.now(),
-                trust_domain=desired.trust_domain,
-            )
-        except NotFoundError:
-            return ImportedPair("", "", f"Secret {secret!r} is not in the operator's namespace; create it")
-        except InvalidError as error:
-            return ImportedPair("", "", f"Secret {secret!r}: {error.message}")
-        facts = chain.facts(certificate)
-        uri = facts.uris[0] if facts.uris else ""
-        return ImportedPair(facts.fingerprint, uri, "", facts.public_key_sha256, facts.subject_key_id)
 
     def _publication(self, name: str) -> Publication:
         board = self._authorities.board(name)
@@ -325,7 +285,7 @@ class ConfigurationReconciler:
         self._telemetry.forget_configuration(name)
         self._counted.pop(name, None)
         self._measured.pop(name, None)
-        _, _, held = await self._accepted(name, None)
+        _, _, held = await self._wishes.accepted(name, None)
         if not held:
             return Outcome(), None
         ghost = {
@@ -350,10 +310,3 @@ def _only_counts(before: JSON, after: JSON) -> bool:
     told, wanted = before.get("rotation") or {}, after.get("rotation") or {}
     same_phase = told.get("phase") == wanted.get("phase") and told.get("to") == wanted.get("to")
     return same_phase and before | {"rotation": None} == after | {"rotation": None}
-
-
-def _read_wish(name: str, spec: object) -> tuple[Desired | None, str]:
-    try:
-        return resolve(name, CAConfigurationSpec.read(spec, at="spec")), ""
-    except InvalidError as error:
-        return None, error.message
