@@ -87,7 +87,7 @@ def parse(line: str) -> AuditEvent:
     )
 
 
-def settle(client: Client, locate: Callable[[], Path], timeout: float = 10.0) -> None:
+def settle(client: Client, locate: Callable[[], Path], timeout: float = 60.0) -> None:
     """Return once the log holds everything that was answered before the call.
 
     The API server logs a write after it answered, so a write of our own that changes nothing is made

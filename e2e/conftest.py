@@ -106,7 +106,7 @@ def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., J
     def make(**spec: Any) -> JSON:
         body = scenario.configuration(namespace, **spec)
         made.append(body["metadata"]["name"])
-        return installation.configure(installed.cluster, body, timeout=20)
+        return installation.configure(installed.cluster, body)
 
     yield make
     for name in made:

@@ -114,7 +114,7 @@ def wait_ca(
     says: str = "",
     kind: str = "Ready",
     status: str = "",
-    timeout: float = 20.0,
+    timeout: float = 60.0,
 ) -> JSON:
     """Wait until a condition of a CAConfiguration has a reason, a status, and a message that says so."""
 
@@ -128,17 +128,17 @@ def wait_ca(
     return cluster.wait_for(met, path(name), timeout)
 
 
-def wait_gone(cluster: Cluster, where: str, timeout: float = 20.0) -> None:
+def wait_gone(cluster: Cluster, where: str, timeout: float = 60.0) -> None:
     """Wait until an object is no more."""
     cluster.wait_for(lambda items: not items, where, timeout)
 
 
-def wait_other(cluster: Cluster, where: str, differs: Callable[[JSON], bool], timeout: float = 20.0) -> JSON:
+def wait_other(cluster: Cluster, where: str, differs: Callable[[JSON], bool], timeout: float = 60.0) -> JSON:
     """Wait until an object is there and ``differs`` holds for it; return it."""
     return cluster.wait_for(lambda items: next(filter(differs, items), None), where, timeout)
 
 
-def wait_event(cluster: Cluster, name: str, reason: str, timeout: float = 20.0) -> JSON:
+def wait_event(cluster: Cluster, name: str, reason: str, timeout: float = 60.0) -> JSON:
     """Wait until an Event with a reason is there about an object of that name; return it."""
 
     def about(item: JSON) -> bool:
@@ -193,7 +193,7 @@ def restored(body: JSON) -> JSON:
 # --- publication --------------------------------------------------------------------------------
 
 
-def bundle(cluster: Cluster, namespace: str, name: str = TRUST_BUNDLE, timeout: float = 10.0) -> str:
+def bundle(cluster: Cluster, namespace: str, name: str = TRUST_BUNDLE, timeout: float = 60.0) -> str:
     """Return the trust bundle published in a namespace once it is there, PEM."""
     where = path_of(names.CONFIG_MAP, namespace, name)
     found = cluster.wait_for(lambda items: items[0] if items else None, where, timeout)

@@ -39,7 +39,7 @@ def deployment(namespace: str) -> dict[str, Any]:
             {"name": "MESHCA_LEASE_NAME", "value": "$(MESHCA_NAMESPACE)/stub"},
         ],
         "ports": [{"name": "http", "containerPort": 8080}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}},
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "timeoutSeconds": 5},
     }
     labels = {"app": "stub"}
     return {
@@ -154,7 +154,7 @@ def test_a_paused_replica_answers_nothing_until_it_goes_on(stub: OperatorProcess
     stub.pause(replica)
     assert not stub.ready(replica)
     stub.resume(replica)
-    assert stub.ready(replica)
+    stub.wait_ready()
 
 
 def test_a_stop_is_clean_and_the_next_start_follows_the_deployment(

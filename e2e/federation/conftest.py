@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -89,5 +89,9 @@ def meshes(world: World) -> Iterator[dict[str, Future[Mesh]]]:
 
 @pytest.fixture
 def mesh(request: pytest.FixtureRequest, meshes: dict[str, Future[Mesh]]) -> Mesh:
-    """Return the mesh that a test names by ``@pytest.mark.parametrize("mesh", [...], indirect=True)``."""
+    """Return the mesh that a test names by ``@pytest.mark.parametrize("mesh", [...], indirect=True)``.
+
+    Once all are made: a test may stop a server that another mesh is still being joined to.
+    """
+    wait(meshes.values())
     return meshes[request.param].result()

@@ -83,6 +83,11 @@ class Stream:
         target = self.ok + self.failed + more
         self._until(lambda: self.ok + self.failed >= target, timeout, f"no {more} requests")
 
+    def wait_failed(self, more: int, timeout: float = 30.0) -> None:
+        """Return once ``more`` further requests failed; ``TimeoutError`` after seconds."""
+        target = self.failed + more
+        self._until(lambda: self.failed >= target, timeout, f"no {more} failures")
+
     def wait_meeting(self, what: Callable[[Meeting], bool], timeout: float = 30.0) -> int:
         """Return how many met like this once any did; ``TimeoutError`` after seconds."""
         self._until(lambda: self.count(what) > 0, timeout, "they never met")

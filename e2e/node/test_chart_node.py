@@ -6,6 +6,7 @@ import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -29,8 +30,9 @@ LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/{installation.RE
 PODS = f"/api/v1/namespaces/{HOME}/pods"
 SECRETS = f"/api/v1/namespaces/{HOME}/secrets?labelSelector=meshca.dev/key-role"
 ROOTS = "/apis/meshca.dev/v1alpha1/caroots"
-GAP_SECONDS = 10.0
+GAP_SECONDS = 14.0
 """A leader that ends hands over; waiting for its Lease to expire would take 15 s and longer."""
+CHANGE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -86,6 +88,21 @@ def leader(cluster: NodeCluster) -> str:
     return str(holder).partition("_")[0]
 
 
+def leading(release: Installation) -> list[str]:
+    """Return the Pods whose metrics say that they lead; none while one cannot be asked."""
+    try:
+        told = {pod: release.operator.get(pod, "/metrics")[1] for pod in release.operator.replicas}
+    except OSError:
+        return []
+    return [pod for pod, text in told.items() if "\nmeshca_leader 1.0" in text]
+
+
+def container(cluster: NodeCluster, pod: str) -> JSON:
+    """Return the state of a Pod's one container."""
+    (status,) = cluster.request("GET", f"{PODS}/{pod}")["status"]["containerStatuses"]
+    return dict(status)
+
+
 def ca(cluster: NodeCluster) -> dict[str, Any]:
     """Return every CA key and every root: which object it is and what is in it."""
     secrets = cluster.request("GET", SECRETS)["items"]
@@ -131,15 +148,15 @@ def test_pods_run_as_the_chart_says(release: Installation, node: NodeCluster) ->
 
 
 def test_every_replica_answers_and_one_leads(release: Installation, node: NodeCluster) -> None:
+    """Polled, because a scenario before may have changed the leader a moment ago."""
     release.operator.wait_ready()
-    leads = {}
+    deadline = time.monotonic() + CHANGE_SECONDS
+    while leading(release) != [leader(node)]:
+        assert time.monotonic() < deadline, (leading(release), leader(node))
+        time.sleep(0.2)  # a metric, which cannot be watched
     for replica in release.operator.replicas:
         assert release.operator.get(replica, "/healthz")[0] == 200
         assert release.operator.get(replica, "/readyz")[0] == 200
-        status, text = release.operator.get(replica, "/metrics")
-        assert status == 200
-        leads[replica] = next(line for line in text.splitlines() if line.startswith("meshca_leader"))
-    assert [replica for replica, line in leads.items() if line.endswith(" 1.0")] == [leader(node)]
 
 
 def test_helm_test_passes(release: Installation, node: NodeCluster) -> None:
@@ -170,13 +187,13 @@ def test_a_killed_leader_comes_back_and_issuing_goes_on(
     release: Installation, node: NodeCluster, place: str
 ) -> None:
     killed = leader(node)
+    before = container(node, killed)["restartCount"]
     release.operator.kill(killed)
     workload.create(node, workload.leaf(place, "after", request=workload.csr().pem))
     workload.wait_reason(node, place, "after", "Issued", timeout=60)
     release.operator.wait_ready()
     assert killed in release.operator.replicas
-    started = [line for line in release.operator.logs(killed) if line.get("message") == "starting"]
-    assert len(started) == 2
+    assert container(node, killed)["restartCount"] > before
 
 
 def test_a_replica_that_is_told_to_stop_hands_over_and_exits_cleanly(
@@ -184,12 +201,12 @@ def test_a_replica_that_is_told_to_stop_hands_over_and_exits_cleanly(
 ) -> None:
     release.operator.wait_ready()
     replica = leader(node)
-    began = time.monotonic()
+    began = datetime.now(UTC)
     release.operator.restart(replica)
-    assert time.monotonic() - began < 10
-    pod = node.request("GET", f"{PODS}/{replica}")
-    (status,) = pod["status"]["containerStatuses"]
-    assert status["lastState"]["terminated"]["exitCode"] == 0
+    ended = container(node, replica)["lastState"]["terminated"]
+    assert ended["exitCode"] == 0
+    # The kubelet may wait before it starts a container again that has ended before.
+    assert datetime.fromisoformat(ended["finishedAt"]) - began < timedelta(seconds=10)
     release.operator.wait_ready()
 
 

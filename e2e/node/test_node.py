@@ -145,7 +145,7 @@ def test_the_operator_image_has_no_shell(node: NodeCluster) -> None:
 def test_the_harness_reaches_a_pod_by_its_address(node: NodeCluster) -> None:
     node.request("POST", pods(), pod("server", ["python3", "-c", SERVE]))
     address = node.wait(f"{pods()}/server")["status"]["podIP"]
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while True:
         try:
             status, text = node.ask(address, 8080, "/")

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 JSON = dict[str, Any]
 TURN = 3
 """Seconds after which the server ends each watch, so that whoever stops waits no longer."""
-SETTLE_SECONDS = 20.0
+SETTLE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)

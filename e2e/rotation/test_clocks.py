@@ -29,7 +29,7 @@ def test_a_rotation_waits_while_the_clocks_differ_and_goes_on_once_they_agree(
     body = scenario.configuration(room)
     name = body["metadata"]["name"]
     cluster.apply(body)
-    old = cluster.wait(scenario.path(name), timeout=30)["status"]["activeRoot"]
+    old = cluster.wait(scenario.path(name))["status"]["activeRoot"]
     scenario.issue(cluster, room, "web", name, renewal="Automatic")
     before = scenario.authority(cluster, name)
     faketime.set_offset(clock, timedelta(minutes=minutes))

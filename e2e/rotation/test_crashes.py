@@ -61,7 +61,7 @@ def test_100_215_a_leader_killed_in_each_phase_leaves_a_rotation_that_the_next_o
     body = scenario.configuration(room, rotation={"reissuePerSecond": 8, "minimumPublishTime": "4s"})
     name = body["metadata"]["name"]
     cluster.apply(body)
-    old = cluster.wait(scenario.path(name), timeout=30)["status"]["activeRoot"]
+    old = cluster.wait(scenario.path(name))["status"]["activeRoot"]
     people = population.make(cluster, name, [room], automatic=40, managed=0, manual=0)
     before = population.wait_all(cluster, people.automatic, population.is_issued)
     mark = cluster.audit_mark()

@@ -30,7 +30,7 @@ def rotated(disturbed: Installation, room: str) -> tuple[JSON, str, Population]:
     body = scenario.configuration(room)
     name = body["metadata"]["name"]
     cluster.apply(body)
-    old = cluster.wait(scenario.path(name), timeout=30)["status"]["activeRoot"]
+    old = cluster.wait(scenario.path(name))["status"]["activeRoot"]
     spec: dict[str, JSON] = {
         "automatic": {"request": workload.csr().pem, "renewal": "Automatic"},
         "manual": {"request": workload.csr().pem},
@@ -95,7 +95,7 @@ def test_with_every_status_wiped_amid_a_rotation_the_same_root_signs_on(
     )
     disturbed.operator.start()
     disturbed.operator.wait_ready()
-    scenario.wait_ca(cluster, name, "Initialised", timeout=30)
+    scenario.wait_ca(cluster, name, "Initialised")
     found = population.wait_all(cluster, people.everybody, population.is_issued)
     assert rotation.active(cluster, name) == active
     assert scenario.authority(cluster, name) == ca
@@ -144,7 +144,7 @@ def test_with_all_lost_but_keys_and_roots_what_is_applied_again_is_as_before(
     disturbed.operator.start()
     disturbed.operator.wait_ready()
 
-    restored = scenario.wait_ca(cluster, name, "Initialised", timeout=30)
+    restored = scenario.wait_ca(cluster, name, "Initialised")
     found = population.wait_all(cluster, people.everybody, population.is_issued)
     assert restored["status"]["activeRoot"] == active
     assert restored["status"]["trustDomain"] == configuration["status"]["trustDomain"]

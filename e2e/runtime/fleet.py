@@ -18,6 +18,13 @@ if TYPE_CHECKING:
 
 JSON = dict[str, Any]
 TAKEOVER_SECONDS = 40.0
+LEASE_SECONDS = 15.0
+LOOKS_SECONDS = 4.4
+"""The longest time between two looks of a standby: it sees a renewal that late, and an end of the term."""
+READING_SECONDS = 15.0
+"""What a new leader may take to read the world before it issues: much, for machines under load."""
+SLOWNESS = 5.0
+"""What a machine under load may add to a bound."""
 LEASE = path_of(names.LEASE, scenario.SYSTEM, "meshca")
 
 

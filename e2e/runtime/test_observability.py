@@ -52,6 +52,7 @@ def test_every_documented_metric_is_served_and_no_other_of_ours(installed: Insta
 def test_metrics_say_what_is_so(installed: Installation, namespace: str) -> None:
     cluster = installed.cluster
     operator, leader, standby = replicas(installed)
+    fleet.pass_time(cluster)  # what the scenario before left is done with
     before = fleet.metrics(operator, leader)
     workload.create(cluster, workload.leaf(namespace, "csr", request=workload.csr().pem))
     workload.create(cluster, workload.leaf(namespace, "kept", secretName="kept-tls"))
@@ -71,7 +72,7 @@ def test_metrics_say_what_is_so(installed: Installation, namespace: str) -> None
     for kind in ("csr", "managed"):
         labels = f'configuration="default",kind="{kind}"'
         assert more(f"{duration}_count{{{labels}}}") == 1
-        assert 0 <= more(f"{duration}_sum{{{labels}}}") < 5
+        assert 0 <= more(f"{duration}_sum{{{labels}}}") < 60
     assert more('meshca_issue_failures_total{reason="InvalidRequest"}') == 1
     assert more('meshca_api_writes_total{kind="LeafCertificateRequest/status",verb="update"}') == 2
     assert more('meshca_api_writes_total{kind="LeafCertificateRequest/status",verb="patch"}') == 2
@@ -102,25 +103,27 @@ def test_leaves_are_counted_by_state(disturbed: Installation, room: str) -> None
     workload.create(cluster, workload.leaf(room, "waits", account="missing", request=workload.csr().pem))
     workload.wait_reason(cluster, room, "csr", "Issued")
     workload.wait_reason(cluster, room, "waits", "Pending")
-    mine = [
-        item
-        for item in cluster.request("GET", LEAVES)["items"]
-        if item["spec"]["caConfigurationName"] == "default"
-    ]
-    states = [item["status"]["state"] for item in mine]
-    wanted = {
-        state: float(states.count(state)) for state in ("Issued", "Pending", "Failed", "Renew", "Rotate")
-    }
+    words = ("Issued", "Pending", "Failed", "Renew", "Rotate")
+
+    def there() -> dict[str, float]:
+        mine = [
+            item.get("status", {}).get("state")
+            for item in cluster.request("GET", LEAVES)["items"]
+            if item["spec"]["caConfigurationName"] == "default"
+        ]
+        return {word: float(mine.count(word)) for word in words}
 
     def shown() -> dict[str, float]:
         found = fleet.metrics(operator, leader)
-        return {s: found.get(f'meshca_leaves{{configuration="default",state="{s}"}}', -1) for s in wanted}
+        return {
+            word: found.get(f'meshca_leaves{{configuration="default",state="{word}"}}', -1) for word in words
+        }
 
-    for _ in range(9):
-        if shown() == wanted:
+    for _ in range(30):
+        if shown() == there():
             return
         fleet.pass_time(cluster, 1)
-    assert shown() == wanted
+    assert shown() == there()
 
 
 def test_every_log_line_is_json_and_each_leaf_and_ca_step_has_one(disturbed: Installation, room: str) -> None:

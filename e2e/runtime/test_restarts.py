@@ -10,6 +10,8 @@ import pytest
 
 from e2e import scenario, workload
 from e2e.runtime import fleet
+from e2e.runtime.fleet import LEASE_SECONDS, LOOKS_SECONDS, READING_SECONDS, SLOWNESS
+from e2e.stress.stream import REFUSED_FOR_NOW
 
 if TYPE_CHECKING:
     from e2e.cluster import Cluster
@@ -27,9 +29,9 @@ def ask(cluster: Cluster, namespace: str, name: str, **spec: Any) -> None:
 def ask_once_served(cluster: Cluster, namespace: str, name: str) -> None:
     """Create a request as soon as a new API server's policies know the kind, which nothing announces."""
     body = workload.leaf(namespace, name, request=workload.csr().pem)
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while (answer := cluster.exchange("POST", workload.path(namespace), body)).status != 201:
-        assert answer.status in {404, 503}, answer.body
+        assert answer.status in {404, *REFUSED_FOR_NOW}, answer.body
         assert time.monotonic() < deadline, answer.body
         time.sleep(0.05)
 
@@ -87,9 +89,8 @@ def test_i6_restarts_and_changes_of_the_leader_write_nothing_but_the_lease(
     operator.kill(killed)
     started = time.monotonic()
     probe()
-    # A standby looks every 2 s to 4.4 s: it sees the last renewal that late, and the end of 15 s since then;
-    # then it reads the world.
-    assert time.monotonic() - started < 4.4 + 15 + 4.4 + 10
+    # A standby sees the last renewal late, and the end of the term since then; then it reads the world.
+    assert time.monotonic() - started < LEASE_SECONDS + 2 * LOOKS_SECONDS + SLOWNESS + READING_SECONDS
     operator.restart(killed)
     operator.wait_ready()
     fleet.pass_time(cluster)
@@ -113,8 +114,9 @@ def test_a_clean_stop_hands_the_lease_over(disturbed: Installation, room: str) -
     ended = datetime.now(UTC)
     assert operator.exits(leader)[-1] == 0
     assert ended - began < timedelta(seconds=10)
-    taken = fleet.successor(cluster, identity, timeout=10)
-    assert fleet.moment(taken["acquireTime"]) - began < timedelta(seconds=5) + (ended - began)
+    taken = fleet.successor(cluster, identity, timeout=60)
+    waited = fleet.moment(taken["acquireTime"]) - began
+    assert waited < timedelta(seconds=LOOKS_SECONDS + SLOWNESS) + (ended - began)
     said = [line["message"] for line in operator.logs(leader)]
     assert "the Lease is released" in said
     ask(cluster, room, "web")
@@ -134,13 +136,13 @@ def test_213_a_leader_that_was_frozen_past_its_lease_ends_and_doubles_nothing(
     scenario.wait_other(cluster, scenario.path(name), lambda item: bool(item.get("status")))
     operator.pause(leader)
     try:
-        fleet.successor(cluster, identity, timeout=30)
-        made = cluster.wait(scenario.path(name), timeout=20)
+        fleet.successor(cluster, identity, timeout=60)
+        made = cluster.wait(scenario.path(name))
         before = scenario.authority(cluster, name)
     finally:
         operator.resume(leader)
     operator.wait_ready()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while len(operator.exits(leader)) == ends:
         assert time.monotonic() < deadline, "it goes on leading beside its successor"
         time.sleep(0.05)  # the end of a process that is not ours to wait for
@@ -163,11 +165,11 @@ def test_the_api_server_may_go_and_come_back(disturbed: Installation, room: str)
     ca = scenario.authority(cluster, "default")
     cluster.restart_apiserver()
     ask_once_served(cluster, room, "after")
-    workload.wait_reason(cluster, room, "after", "Issued", timeout=40)
+    workload.wait_reason(cluster, room, "after", "Issued", timeout=120)
     operator.wait_ready()
     assert scenario.authority(cluster, "default") == ca
     kept = cluster.request("GET", workload.path(room, "before"))
     assert kept["metadata"]["resourceVersion"] == issued["metadata"]["resourceVersion"]
     namespace = f"{room}-late"
     scenario.make_namespace(cluster, namespace)
-    scenario.bundle(cluster, namespace, timeout=10)
+    scenario.bundle(cluster, namespace)
