@@ -87,8 +87,8 @@ def parse(line: str) -> AuditEvent:
     )
 
 
-def settle(client: Client, locate: Callable[[], Path], timeout: float = 60.0) -> None:
-    """Return once the log holds everything that was answered before the call.
+def settle(client: Client, locate: Callable[[], Path], timeout: float = 60.0) -> int:
+    """Return once the log holds everything that was answered before the call, and where our own write is.
 
     The API server logs a write after it answered, so a write of our own that changes nothing is made
     and looked for; ``locate`` returns the log's file anew each time; ``HarnessError`` after seconds.
@@ -101,7 +101,10 @@ def settle(client: Client, locate: Callable[[], Path], timeout: float = 60.0) ->
     )
     wanted = answer.headers["Audit-Id"]
     deadline = time.monotonic() + timeout
-    while not any(event.audit_id == wanted for event in read(locate(), start)):
+    while True:
+        for place, event in _places(locate(), start):
+            if event.audit_id == wanted:
+                return place
         if time.monotonic() > deadline:
             raise HarnessError(f"{log}: the write {wanted} is not in it after {timeout:g} s")
         # A file has no watch that is the same on every system; this takes one turn as a rule.
@@ -110,10 +113,26 @@ def settle(client: Client, locate: Callable[[], Path], timeout: float = 60.0) ->
 
 def read(log: Path, start: int = 0) -> Iterator[AuditEvent]:
     """Read the whole lines of ``log`` from byte ``start`` on; a missing log has none."""
+    return (event for _, event in _places(log, start))
+
+
+def since(log: Path, mark: int) -> list[AuditEvent]:
+    """Return what came after the write of ours that begins at byte ``mark``; at 0 everything.
+
+    What came before it may be logged after it: a watch shows a write before its answer is written down.
+    """
+    events = list(read(log, mark))
+    if mark and events and events[0].user_agent == MARKER:
+        events = [event for event in events if event.received >= events[0].received]
+    return [event for event in events if event.user_agent != MARKER]
+
+
+def _places(log: Path, start: int) -> Iterator[tuple[int, AuditEvent]]:
     if not log.exists():
         return
     with log.open("rb") as file:
-        file.seek(start)
+        place = file.seek(start)
         for line in file:
             if line.endswith(b"\n"):
-                yield parse(line.decode())
+                yield place, parse(line.decode())
+            place += len(line)

@@ -179,14 +179,13 @@ class Cluster(ABC):
         self.start_apiserver()
 
     def audit(self, since: int = 0) -> list[AuditEvent]:
-        """Return every write answered so far that was logged from byte ``since`` (``audit_mark``) on."""
+        """Return every write answered so far that came after ``since`` (``audit_mark``)."""
         audit.settle(self.client(), lambda: self.audit_log)
-        return [event for event in audit.read(self.audit_log, since) if event.user_agent != audit.MARKER]
+        return audit.since(self.audit_log, since)
 
     def audit_mark(self) -> int:
-        """Return the end of the audit log once every write answered so far is in it."""
-        audit.settle(self.client(), lambda: self.audit_log)
-        return self.audit_log.stat().st_size
+        """Return the place in the audit log where what comes from now on begins, in bytes."""
+        return audit.settle(self.client(), lambda: self.audit_log)
 
     def client(self, identity: str = "admin", *, token: str = "") -> Client:
         """Return a JSON client for an identity, or for a bearer token (then without a certificate)."""

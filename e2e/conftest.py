@@ -97,7 +97,7 @@ def installed(request: pytest.FixtureRequest, cluster: Cluster) -> Iterator[Inst
 
 @pytest.fixture
 def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., JSON]]:
-    """Return a function that makes one more CA in the shared installation and waits until it is Ready.
+    """Return a function that makes one more CA in the shared installation, Ready and published.
 
     It takes fields of the spec; the CAConfiguration goes with the test.
     """
@@ -106,7 +106,9 @@ def make_ca(installed: Installation, namespace: str) -> Iterator[Callable[..., J
     def make(**spec: Any) -> JSON:
         body = scenario.configuration(namespace, **spec)
         made.append(body["metadata"]["name"])
-        return installation.configure(installed.cluster, body)
+        installation.configure(installed.cluster, body)
+        # Ready comes before or after the bundle is everywhere, which costs the status one more write.
+        return scenario.wait_published(installed.cluster, body["metadata"]["name"])
 
     yield make
     for name in made:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from e2e.errors import ApiError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from e2e.cluster import Cluster, Operator
 
@@ -87,7 +87,7 @@ def configure(cluster: Cluster, configuration: JSON, timeout: float = 90.0) -> J
     return cluster.wait(f"{CONFIGURATIONS}/{configuration['metadata']['name']}", timeout=timeout)
 
 
-def wait_served(cluster: Cluster, timeout: float = 30.0) -> None:
+def wait_served(cluster: Cluster, timeout: float = 60.0) -> None:
     """Return once every kind is Established, can be listed, and is known to kubectl; seconds.
 
     The three come one after the other; what kubectl read too early it would believe for hours.
@@ -97,24 +97,30 @@ def wait_served(cluster: Cluster, timeout: float = 30.0) -> None:
         cluster.wait(definition, "Established", timeout=timeout)
         # Waiting for nothing in particular ends with the first list that succeeds.
         cluster.wait_for(lambda _: True, f"{GROUP}/{kind}", timeout)
+    wait_known(cluster, "meshca.dev", KINDS, version="v1alpha1", timeout=timeout)
+
+
+def wait_known(
+    cluster: Cluster, group: str, kinds: Sequence[str], *, version: str = "v1", timeout: float = 60.0
+) -> None:
+    """Return once discovery, which kubectl reads anew, and OpenAPI tell of kinds that are served; seconds."""
     deadline = time.monotonic() + timeout
-    while missing := _unknown_to_kubectl(cluster):
+    while missing := _unknown_to_kubectl(cluster, group, kinds, version):
         if time.monotonic() > deadline:
             raise TimeoutError(f"served, but not in discovery or OpenAPI: {missing}")
         time.sleep(0.1)  # nothing announces that a document was renewed
 
 
-def _unknown_to_kubectl(cluster: Cluster) -> list[str]:
-    """Return the kinds that discovery, which kubectl reads anew, or OpenAPI does not tell yet."""
-    options = ("--api-group=meshca.dev", "--output=name", "--cached=false")
+def _unknown_to_kubectl(cluster: Cluster, group: str, kinds: Sequence[str], version: str) -> list[str]:
+    options = (f"--api-group={group}", "--output=name", "--cached=false")
     # With no kind of the group at all kubectl fails.
     listed = cluster.kubectl("api-resources", *options, check=False).stdout.split()
-    described = cluster.exchange("GET", f"/openapi/v3{GROUP}")
+    described = cluster.exchange("GET", f"/openapi/v3/apis/{group}/{version}")
     paths = described.body.get("paths", {}) if described.status == 200 else {}
     return [
         kind
-        for kind in KINDS
-        if f"{kind}.meshca.dev" not in listed or not any(path.endswith(f"/{kind}") for path in paths)
+        for kind in kinds
+        if f"{kind}.{group}" not in listed or not any(path.endswith(f"/{kind}") for path in paths)
     ]
 
 

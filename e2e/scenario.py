@@ -128,6 +128,17 @@ def wait_ca(
     return cluster.wait_for(met, path(name), timeout)
 
 
+def wait_published(cluster: Cluster, name: str) -> JSON:
+    """Wait until a CAConfiguration is Ready and says that its bundle is everywhere."""
+
+    def everywhere(item: JSON) -> bool:
+        targets = item.get("status", {}).get("bundle", {}).get("targets", {})
+        done = bool(targets) and targets["total"] == targets["current"]
+        return done and ready(item).get("status") == "True"
+
+    return wait_other(cluster, path(name), everywhere)
+
+
 def wait_gone(cluster: Cluster, where: str, timeout: float = 60.0) -> None:
     """Wait until an object is no more."""
     cluster.wait_for(lambda items: not items, where, timeout)

@@ -202,7 +202,7 @@ def test_waiting_in_vain_ends_and_says_what_was_there(cluster: Cluster, namespac
     started = time.monotonic()
     with pytest.raises(TimeoutError, match="stays"):
         cluster.wait_for(lambda items: not items, f"{path}/stays", timeout=1)
-    assert 0.9 < time.monotonic() - started < 5
+    assert 0.9 < time.monotonic() - started < 30
 
 
 # --- life cycle (clusters of their own) ---------------------------------------------------------

@@ -80,7 +80,7 @@ def create(cluster: Cluster, body: JSON, *, identity: str = "admin") -> JSON:
     return cluster.client(identity).request("POST", path(body["metadata"]["namespace"]), body)
 
 
-def wait_reason(cluster: Cluster, namespace: str, name: str, reason: str, timeout: float = 30.0) -> JSON:
+def wait_reason(cluster: Cluster, namespace: str, name: str, reason: str, timeout: float = 60.0) -> JSON:
     """Wait until the Ready condition of a request has a reason; return the request."""
 
     def met(objects: list[JSON]) -> JSON | None:

@@ -95,7 +95,10 @@ def make_account(cluster: Cluster, namespace: str, name: str) -> None:
 
 
 def grant(cluster: Cluster, user: str, namespace: str, rules: list[JSON]) -> None:
-    """Allow a user (or, with a colon in front, a ServiceAccount) these rules in a namespace, all if empty."""
+    """Allow a user (or, with a colon in front, a ServiceAccount) these rules in a namespace, all if empty.
+
+    Returns once they are in force.
+    """
     name = f"grant-{user.replace(':', '-')}".lower()
     binding = {
         "apiVersion": RBAC,
@@ -115,6 +118,30 @@ def grant(cluster: Cluster, user: str, namespace: str, rules: list[JSON]) -> Non
         "rules": rules,
     }
     cluster.apply([role, binding])
+    deadline = time.monotonic() + 30
+    while not all(_allowed(cluster, user, namespace, rule) for rule in rules):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"the rights of {user} are not in force")
+        time.sleep(0.05)  # nothing announces that a role is
+
+
+def _allowed(cluster: Cluster, user: str, namespace: str, rule: JSON) -> bool:
+    """Tell whether the API server lets a user do the first of what a rule allows."""
+    groups = ["system:authenticated"]
+    if user.startswith("system:serviceaccount:"):
+        groups += ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
+    resource, _, subresource = rule["resources"][0].partition("/")
+    attributes = {
+        "verb": "get" if rule["verbs"][0] == "*" else rule["verbs"][0],
+        "group": rule["apiGroups"][0],
+        "resource": "caroots" if resource == "*" else resource,
+        "subresource": subresource,
+        "namespace": namespace,
+        "name": next(iter(rule.get("resourceNames", ())), ""),
+    }
+    review = {"spec": {"user": user, "groups": groups, "resourceAttributes": attributes}}
+    answer = cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
 
 
 ASK: Final[list[JSON]] = [

@@ -79,7 +79,7 @@ def test_with_root_key_and_signer_lost_requests_wait_until_the_key_is_back(
     assert not scenario.authority(cluster, name).secrets, "nothing is minted in the place of what is lost"
 
     cluster.request("POST", path_of(names.SECRET, scenario.SYSTEM), scenario.restored(root))
-    workload.wait_reason(cluster, namespace, "web", "Issued", timeout=10)
+    workload.wait_reason(cluster, namespace, "web", "Issued")
 
 
 def test_a_lost_status_costs_no_ca_certificate(

@@ -110,8 +110,8 @@ def wait_for_aggregation(cluster: Cluster, role: str) -> None:
 
 
 def settled(differences: Callable[[], JSON]) -> JSON:
-    """Ask until nothing differs, for 5 seconds: authorisers learn of a new role moments after it is there."""
-    deadline = time.monotonic() + 5
+    """Ask until nothing differs, for a minute: authorisers learn of a role moments after it is there."""
+    deadline = time.monotonic() + 60
     while any((found := differences()).values()) and time.monotonic() < deadline:
         pass
     return found

@@ -10,6 +10,7 @@ import yaml
 
 from e2e.chart import monitoring, render
 from e2e.chart.render import of, one
+from e2e.installation import wait_known
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +33,7 @@ def server(blank: Cluster) -> Iterator[Cluster]:
         blank.wait(path, "Established")
         kind, group = definition.split(".", 1)
         blank.wait_for(lambda _: True, f"/apis/{group}/v1/{kind}")
+        wait_known(blank, group, [kind])
     yield blank
     for file in monitoring.crds():
         blank.kubectl("delete", "--filename", str(file), "--wait=false")

@@ -100,27 +100,22 @@ def test_what_is_wrong_is_said(installed: Installation, namespace: str, make_ca:
 
 def test_a_stranger_in_a_bundle_is_found_before_it_is_repaired(disturbed: Installation, room: str) -> None:
     cluster = disturbed.cluster
-    where = path_of(names.CONFIG_MAP, room, scenario.TRUST_BUNDLE)
-    scenario.bundle(cluster, room)
+    body = scenario.configuration(room)
+    name, bundle = body["metadata"]["name"], body["spec"]["trustBundle"]["configMapName"]
+    where = path_of(names.CONFIG_MAP, room, bundle)
+    cluster.apply(body)
+    scenario.wait_published(cluster, name)
     disturbed.operator.stop()
     try:
-        cluster.kubectl(
-            "patch",
-            "configmap",
-            scenario.TRUST_BUNDLE,
-            "-n",
-            room,
-            "--type=merge",
-            "-p",
-            '{"data":{"ca.crt":""}}',
-        )
-        code, said = meshca(cluster, "verify", "default")
+        empty = '{"data":{"ca.crt":""}}'
+        cluster.kubectl("patch", "configmap", bundle, "-n", room, "--type=merge", "-p", empty)
+        code, said = meshca(cluster, "verify", name)
         assert (code, f"bundle of {room} lacks the active root" in said) == (1, True), said
     finally:
         disturbed.operator.start()
         disturbed.operator.wait_ready()
-    scenario.wait_other(cluster, where, lambda item: bool(item["data"][names.BUNDLE_KEY]), timeout=60)
-    assert meshca(cluster, "verify", "default")[0] == 0
+    scenario.wait_other(cluster, where, lambda item: bool(item["data"][names.BUNDLE_KEY]))
+    assert meshca(cluster, "verify", name)[0] == 0
 
 
 def test_rotate_waits_until_automatic_leaves_have_moved(
@@ -153,6 +148,12 @@ def test_a_manual_leaf_is_waited_for_and_named(
     scenario.issue(cluster, namespace, "manual", name)
     code, said = meshca(cluster, "rotate", name, "--wait", "--timeout", "15s")
     assert (code, "goes on by itself" in said) == (3, True), said
+    left = f"{namespace}/manual"
+    scenario.wait_other(
+        cluster, scenario.path(name), lambda i: left in i["status"].get("rotation", {}).get("stragglers", [])
+    )
+    where = workload.path(namespace, "manual")
+    scenario.wait_other(cluster, where, lambda item: item["status"]["state"] == "Rotate")
     code, said = meshca(cluster, "status", name)
     assert (code, f"left: {namespace}/manual" in said, "1 Rotate" in said) == (0, True, True), said
     assert meshca(cluster, "verify", name)[0] == 0

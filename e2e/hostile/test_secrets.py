@@ -65,12 +65,12 @@ def test_a_root_secret_tampered_with_stops_no_leaf_and_is_never_replaced(
     where = scenario.secret_path(root["metadata"]["name"])
     for number, (what, data) in enumerate(TAMPERED.items()):
         put(cluster, where, data)
-        said = scenario.wait_ca(cluster, name, "RootKeyMissing", says=root["metadata"]["name"], timeout=40)
+        said = scenario.wait_ca(cluster, name, "RootKeyMissing", says=root["metadata"]["name"])
         assert said["status"]["activeRoot"] == made["status"]["activeRoot"], what
         assert said["status"]["bundle"]["digest"] == made["status"]["bundle"]["digest"], what
         scenario.issue(cluster, namespace, f"leaf-{number}", name)
         put(cluster, where, root["data"])
-        scenario.wait_ca(cluster, name, "Initialised", timeout=40)
+        scenario.wait_ca(cluster, name, "Initialised")
     assert scenario.authority(cluster, name) == before
 
 
@@ -87,7 +87,7 @@ def test_a_signer_secret_tampered_with_is_made_anew_under_the_same_root(
         secret = scenario.key_secret(cluster, name, "signer")
         put(cluster, scenario.secret_path(secret["metadata"]["name"]), data)
         old = secret["metadata"]["name"]
-        scenario.wait_gone(cluster, scenario.secret_path(old), timeout=40)
+        scenario.wait_gone(cluster, scenario.secret_path(old))
         signer = scenario.key_secret(cluster, name, "signer")
         key = load_pem_private_key(workload.secret_entry(signer, "tls.key"), None)
         (certificate,) = workload.certificates(workload.secret_entry(signer, "tls.crt").decode())
@@ -131,7 +131,7 @@ def test_a_managed_secret_tampered_with_is_made_anew_or_left_to_who_took_it(
 
     for name, what in places.items():
         where = scenario.secret_path(f"{name}-tls", namespace)
-        secret = scenario.wait_other(cluster, where, sound, timeout=40)
+        secret = scenario.wait_other(cluster, where, sound)
         chain = workload.secret_entry(secret, "tls.crt").decode()
         assert workload.openssl_verify(chain, trusted) == "", what
         scenario.wait_other(

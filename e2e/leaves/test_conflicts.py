@@ -27,7 +27,8 @@ def test_of_two_requests_for_one_secret_the_later_waits_for_the_first_to_go(
     assert cluster.request("GET", scenario.secret_path("shared-tls", namespace)) == secret
 
     cluster.request("DELETE", workload.path(namespace, "first"))
-    healed = workload.wait_reason(cluster, namespace, "second", "Issued")
+    # The garbage collector learns of new kinds every 30 seconds.
+    healed = workload.wait_reason(cluster, namespace, "second", "Issued", timeout=120)
     after = cluster.request("GET", scenario.secret_path("shared-tls", namespace))
     assert after["metadata"]["ownerReferences"][0]["uid"] == healed["metadata"]["uid"]
     assert after["data"]["tls.key"] != secret["data"]["tls.key"]
@@ -44,7 +45,7 @@ def test_two_requests_for_one_secret_created_at_once_end_with_one_owner(
         reasons = [str(scenario.ready(item).get("reason")) for item in items]
         return sorted(reasons) if len(reasons) == 3 and "None" not in reasons else None
 
-    reasons = cluster.wait_for(settled, workload.path(namespace), timeout=20)
+    reasons = cluster.wait_for(settled, workload.path(namespace))
     assert reasons == ["Issued", "SecretConflict", "SecretConflict"]
 
 

@@ -49,6 +49,7 @@ def test_what_is_due_is_renewed_within_seconds_and_by_as_few_writes(
     automatic = issued(cluster, namespace, "automatic", request=request.pem, renewal="Automatic")
     manual = issued(cluster, namespace, "manual", request=workload.csr().pem)
     key = cluster.request("GET", scenario.secret_path("managed-tls", namespace))["data"]["tls.key"]
+    scenario.bundle(cluster, namespace)
     mark = cluster.audit_mark()
     make_due(cluster, namespace, "managed", "automatic", "manual")
 
@@ -106,6 +107,6 @@ def test_a_fleet_created_at_once_is_not_due_at_once(installed: Installation, nam
         times = [item.get("status", {}).get("renewAt", "") for item in items]
         return times if len(times) == 20 and all(times) else None
 
-    times = cluster.wait_for(all_issued, workload.path(namespace), timeout=20)
+    times = cluster.wait_for(all_issued, workload.path(namespace))
     assert len(set(times)) == 20
     assert len({moment[:13] for moment in times}) >= 8, "spread over 30 % of 72 hours"

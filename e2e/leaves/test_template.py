@@ -34,9 +34,10 @@ def test_a_changed_template_is_told_until_the_leaves_have_their_new_names(
 
     changed = {"clusterName": "blue", "identity": {"pathTemplate": TEMPLATE}}
     cluster.request("PATCH", scenario.path(name), {"spec": changed})
-    told = scenario.wait_ca(cluster, name, "IdentityTemplateChanged", kind="Degraded", status="True")
-    message = scenario.ready(told, "Degraded")["message"]
-    assert f" 2 ({namespace}/bound, {namespace}/free);" in message
+    both = f" 2 ({namespace}/bound, {namespace}/free);"
+    told = scenario.wait_ca(
+        cluster, name, "IdentityTemplateChanged", says=both, kind="Degraded", status="True"
+    )
     assert scenario.ready(told)["status"] == "True", "it goes on issuing"
 
     for leaf in ("free", "bound"):

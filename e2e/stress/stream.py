@@ -182,7 +182,7 @@ class Stream:
         ]
 
     def _verify(self, found: dict[Place, JSON]) -> None:
-        roots = scenario.bundle(self._cluster, self._room, timeout=30)
+        roots = scenario.bundle(self._cluster, self._room)
         for place in self.places[::SAMPLE]:
             assert workload.openssl_verify(found[place]["status"]["certificateChain"], roots) == ""
         for place in self.places:

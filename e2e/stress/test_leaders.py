@@ -71,7 +71,7 @@ def test_a_leader_that_is_stopped_hands_over_at_once(disturbed: Installation, ro
             mark, began, credential = cluster.audit_mark(), now(), operator.credential(leader)
             operator.restart(leader)
             stopping = (now() - began).total_seconds()
-            taken = fleet.successor(cluster, holder, timeout=30)
+            taken = fleet.successor(cluster, holder, timeout=60)
             assert operator.exits(leader)[-1] == 0
             given = max(e.received for e in lease_writes(cluster, mark) if e.credential == credential)
             waited = (fleet.moment(taken["acquireTime"]) - given).total_seconds()

@@ -59,7 +59,7 @@ def test_the_api_server_is_away_for_a_minute(disturbed: Installation, servers: C
     tell("API server begun to start, next leaf issued", stream.recovery(began))
     namespace = f"{room}-late"
     scenario.make_namespace(servers, namespace)
-    scenario.bundle(servers, namespace, timeout=30)
+    scenario.bundle(servers, namespace)
 
 
 def test_etcd_is_killed_and_comes_back(disturbed: Installation, servers: Cluster, room: str) -> None:
@@ -122,7 +122,7 @@ def test_tokens_are_rotated_and_the_old_ones_end(
     assert {event.credential for event in last} <= given
     namespace = f"{room}-late"
     scenario.make_namespace(servers, namespace)
-    scenario.bundle(servers, namespace, timeout=30)
+    scenario.bundle(servers, namespace)
 
 
 def wait_refused(cluster: Cluster, token: str, timeout: float = 60) -> None:

@@ -164,7 +164,7 @@ async def recorded_events_become_a_series(c: Contract) -> None:
     try:
         for _ in range(2):
             recorder.record(widget, kind="Warning", reason="Tested", note="ä" * 1000)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await recorder.drain()
     finally:
         task.cancel()

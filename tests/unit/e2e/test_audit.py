@@ -67,6 +67,19 @@ def test_reading_starts_where_told_and_leaves_a_half_line(tmp_path: Path) -> Non
     assert list(audit.read(tmp_path / "none")) == []
 
 
+def test_what_came_before_a_mark_is_left_out_though_it_was_logged_after(tmp_path: Path) -> None:
+    def at(second: int, name: str, agent: str = "kubectl") -> str:
+        moment = f"2026-11-23T07:00:{second:02}.000000Z"
+        return line(auditID=name, requestReceivedTimestamp=moment, userAgent=agent)
+
+    log = tmp_path / "audit.log"
+    first = at(1, "first")
+    marked = at(3, "mark", audit.MARKER)
+    log.write_text(first + marked + at(2, "slow") + at(4, "next") + at(5, "another mark", audit.MARKER))
+    assert [event.audit_id for event in audit.since(log, len(first))] == ["next"]
+    assert [event.audit_id for event in audit.since(log, 0)] == ["first", "slow", "next"]
+
+
 def test_the_policy_logs_every_write_once_and_no_read() -> None:
     policy = yaml.safe_load(audit.POLICY)
     assert policy["omitStages"] == ["RequestReceived", "ResponseStarted"]
