@@ -218,11 +218,11 @@ def test_the_garbage_collector_finishes_the_deletion_of_a_caroot(api: Cluster, p
     assert delete(api, names.CA_ROOT, name, identity=ALICE, policy=policy).status == 200
     path = path_of(names.CA_ROOT, name=name)
     ours = [names.FINALIZER]
-    api.wait_for(lambda roots: roots and roots[0]["metadata"]["finalizers"] == ours, path)
+    api.wait_for(lambda roots: roots and roots[0]["metadata"]["finalizers"] == ours, path, 120)
     assert (
         patch(api, names.CA_ROOT, name, {"metadata": {"finalizers": None}}, token=operator(api)).status == 200
     )
-    api.wait_for(lambda roots: not roots, path)
+    api.wait_for(lambda roots: not roots, path, 120)
 
 
 # --- keys -----------------------------------------------------------------------------------------
@@ -292,7 +292,8 @@ def wait_collector(api: Cluster, resource: Resource, place: str, body: JSON) -> 
     nobody = {"apiVersion": "v1", "kind": "ConfigMap", "name": "nobody", "uid": str(uuid.uuid4())}
     probe = body | {"metadata": {"name": "probe", "ownerReferences": [nobody]}}
     assert create(api, resource, probe, namespace=place).status == 201
-    api.wait_for(lambda found: not found, path_of(resource, place, "probe"))
+    # It learns of new kinds every 30 seconds.
+    api.wait_for(lambda found: not found, path_of(resource, place, "probe"), 120)
 
 
 @pytest.mark.parametrize("policy", ["Background", "Foreground", "Orphan"])
