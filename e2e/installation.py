@@ -5,11 +5,11 @@ Decides the order of the steps and waits for what a script would wait for; the s
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from e2e import polling
 from e2e.errors import ApiError
 
 if TYPE_CHECKING:
@@ -104,11 +104,16 @@ def wait_known(
     cluster: Cluster, group: str, kinds: Sequence[str], *, version: str = "v1", timeout: float = 60.0
 ) -> None:
     """Return once discovery, which kubectl reads anew, and OpenAPI tell of kinds that are served; seconds."""
-    deadline = time.monotonic() + timeout
-    while missing := _unknown_to_kubectl(cluster, group, kinds, version):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"served, but not in discovery or OpenAPI: {missing}")
-        time.sleep(0.1)  # nothing announces that a document was renewed
+
+    def missing() -> list[str]:
+        return _unknown_to_kubectl(cluster, group, kinds, version)
+
+    polling.until(
+        lambda: not missing(),
+        lambda: f"served, but not in discovery or OpenAPI: {missing()}",
+        timeout=timeout,
+        every=0.1,
+    )
 
 
 def _unknown_to_kubectl(cluster: Cluster, group: str, kinds: Sequence[str], version: str) -> list[str]:

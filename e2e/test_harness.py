@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e import polling
 from e2e.client import Client
 from e2e.controlplane import ControlPlane
 from e2e.credentials import Authority
@@ -84,10 +85,10 @@ def test_rbac_decides_what_a_user_and_a_group_may(cluster: Cluster, namespace: s
             "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "readers"}],
         }
     )
-    deadline = time.monotonic() + 30
-    while cluster.exchange("GET", config_maps(namespace), identity="nina").status != 200:
-        assert time.monotonic() < deadline, "the binding is not in force"
-        time.sleep(0.05)  # nothing announces that it is
+    polling.until(
+        lambda: cluster.exchange("GET", config_maps(namespace), identity="nina").status == 200,
+        "the binding is not in force",
+    )
     assert cluster.exchange("GET", config_maps("default"), identity="nina").status == 403
     assert cluster.exchange("GET", config_maps(namespace), identity="otto").status == 403
     said = cluster.kubectl("auth", "can-i", "list", "cm", "-n", namespace, identity="otto", check=False)
@@ -283,10 +284,10 @@ def test_a_killed_harness_leaves_no_process_and_no_file() -> None:
         assert Path(directory).is_dir()
         assert len(pids) == 3
         harness.send_signal(signal.SIGKILL)
-    deadline = time.monotonic() + 60
-    while Path(directory).exists() or any(_runs(pid) for pid in pids):
-        assert time.monotonic() < deadline, "something is still there"
-        time.sleep(0.05)
+    polling.until(
+        lambda: not Path(directory).exists() and not any(_runs(pid) for pid in pids),
+        "something is still there",
+    )
 
 
 KEPT = """

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from e2e import polling
 from e2e.api import world
 from e2e.api.world import create, managed, patch
 from e2e.client import path_of
@@ -163,14 +163,10 @@ def mutable(api: Cluster) -> Iterator[None]:
     api.request("POST", "/api/v1/namespaces", {"metadata": {"name": "strict-again"}})
     create(api, names.LEAF, managed("probe"), namespace="strict-again")
     probe = {"spec": {"secretName": "other"}}
-    _until(lambda: patch(api, names.LEAF, "probe", probe, namespace="strict-again").status == 422)
-
-
-def _until(holds: Any) -> None:
-    deadline = time.monotonic() + 30
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # nothing announces that a changed schema is in force
+    polling.until(
+        lambda: patch(api, names.LEAF, "probe", probe, namespace="strict-again").status == 422,
+        "the changed schema is not in force",
+    )
 
 
 @pytest.mark.usefixtures("mutable")
@@ -181,7 +177,7 @@ def test_even_without_the_crds_rules_a_changed_spec_needs_the_right(api: Cluster
     def change(spec: JSON, identity: str) -> int:
         return patch(api, names.LEAF, "edited", {"spec": spec}, namespace=place, identity=identity).status
 
-    _until(lambda: change({"ttl": "2h", "requester": None}, "admin") == 200)
+    polling.until(lambda: change({"ttl": "2h", "requester": None}, "admin") == 200, "it is still refused")
     assert change({"serviceAccountName": "payment"}, f"eve-{place}") == 403
     assert change({"requester": "somebody"}, "admin") == 403
 
@@ -199,10 +195,10 @@ def unfilled(api: Cluster) -> Iterator[None]:
         answer = create(api, names.LEAF, managed("probe"), namespace="default", dry=True)
         return "requester" in answer.body["spec"]
 
-    _until(lambda: not filled())
+    polling.until(lambda: not filled(), "it is still filled in")
     yield
     api.request("POST", path, admission.mutating_binding())
-    _until(filled)
+    polling.until(filled, "it is not filled in again")
 
 
 @pytest.mark.usefixtures("unfilled")

@@ -5,10 +5,10 @@ Decides who is who in these scenarios; never grants more than a role in a real c
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from e2e import access, polling
 from e2e.client import path_of
 from e2e.installation import wait_served
 from meshca.api import admission, names
@@ -64,11 +64,7 @@ def _wait_enforced(cluster: Cluster) -> None:
             and leaf.body.get("spec", {}).get("requester") == filled(cluster, "admin")
         )
 
-    deadline = time.monotonic() + 30
-    while not enforced():
-        if time.monotonic() > deadline:
-            raise TimeoutError("the admission policies are not enforced")
-        time.sleep(0.05)  # nothing announces that a policy is in force
+    polling.until(enforced, "the admission policies are not enforced")
 
 
 def mutates(cluster: Cluster) -> bool:
@@ -118,30 +114,28 @@ def grant(cluster: Cluster, user: str, namespace: str, rules: list[JSON]) -> Non
         "rules": rules,
     }
     cluster.apply([role, binding])
-    deadline = time.monotonic() + 30
-    while not all(_allowed(cluster, user, namespace, rule) for rule in rules):
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"the rights of {user} are not in force")
-        time.sleep(0.05)  # nothing announces that a role is
+    granted = [_one_of(rule) for rule in rules]
+    who = _known(user)
+    polling.until(
+        lambda: all(access.may(cluster, who, right, namespace) for right in granted),
+        f"the rights of {user} are not in force",
+    )
 
 
-def _allowed(cluster: Cluster, user: str, namespace: str, rule: JSON) -> bool:
-    """Tell whether the API server lets a user do the first of what a rule allows."""
-    groups = ["system:authenticated"]
-    if user.startswith("system:serviceaccount:"):
-        groups += ["system:serviceaccounts", f"system:serviceaccounts:{user.split(':')[2]}"]
-    resource, _, subresource = rule["resources"][0].partition("/")
-    attributes = {
-        "verb": "get" if rule["verbs"][0] == "*" else rule["verbs"][0],
-        "group": rule["apiGroups"][0],
-        "resource": "caroots" if resource == "*" else resource,
-        "subresource": subresource,
-        "namespace": namespace,
-        "name": next(iter(rule.get("resourceNames", ())), ""),
-    }
-    review = {"spec": {"user": user, "groups": groups, "resourceAttributes": attributes}}
-    answer = cluster.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-    return bool(answer["status"]["allowed"])
+def _known(user: str) -> access.User:
+    _, kind, *account = user.split(":") if user.startswith("system:") else ("", "")
+    return access.User.account(*account) if kind == "serviceaccount" else access.User(user)
+
+
+def _one_of(rule: JSON) -> access.Right:
+    """Return one of the rights that a rule gives: a role comes into force as a whole."""
+    group, resource, verb = (rule[field][0] for field in ("apiGroups", "resources", "verbs"))
+    return access.Right(
+        group,
+        names.CA_ROOT.plural if resource == "*" else resource,
+        "get" if verb == "*" else verb,
+        next(iter(rule.get("resourceNames", ())), ""),
+    )
 
 
 ASK: Final[list[JSON]] = [

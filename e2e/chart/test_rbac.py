@@ -13,8 +13,8 @@ import trustme
 import yaml
 
 from e2e import installation
+from e2e.access import RBAC, Right, User, bind, held, may, rights, settled, wait_for_aggregation
 from e2e.chart import render
-from e2e.chart.access import RBAC, Right, User, bind, held, may, rights, settled, wait_for_aggregation
 from e2e.client import APPLY_PATCH
 from meshca.api import admission
 from meshca.api.policyparts import AdmissionParameters

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import time
 from abc import ABC, abstractmethod
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from urllib.parse import urlencode
 
 from cryptography import x509
 
-from e2e import workload
+from e2e import polling, workload
 from e2e.client import path_of
 from e2e.errors import ApiError
 from e2e.mesh.traffic import Stream, plain
@@ -123,13 +122,17 @@ class Pair(ABC, Generic[S]):
     def wait_trust(self, root: str, timeout: float = SECONDS) -> None:
         """Return once both Envoys trust this root (PEM) and no other; asks them again and again; seconds."""
         wanted = {f"{x509.load_pem_x509_certificate(root.encode()).serial_number:x}"}
-        deadline = time.monotonic() + timeout
-        while any(self._trusted(side) != wanted for side in self.sides):
-            if time.monotonic() > deadline:
-                found = {side.name: self._trusted(side) for side in self.sides}
-                raise TimeoutError(f"after {timeout:g} s they trust {found}, not {wanted} alone")
-            # An Envoy tells nobody that it has taken up other roots, so there is nothing to watch.
-            time.sleep(0.1)
+
+        def trusted() -> dict[str, set[str]]:
+            return {side.name: self._trusted(side) for side in self.sides}
+
+        # An Envoy tells nobody that it has taken up other roots, so there is nothing to watch.
+        polling.until(
+            lambda: all(found == wanted for found in trusted().values()),
+            lambda: f"they trust {trusted()}, not {wanted} alone",
+            timeout=timeout,
+            every=0.1,
+        )
 
     def complaints(self) -> list[str]:
         """Return what the server side's Envoy said of handshakes that failed, each reason once.

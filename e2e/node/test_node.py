@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 import meshca
-from e2e import image
+from e2e import image, polling
 from e2e.node import cgroups, layout
 from e2e.node.conftest import made
 
@@ -240,10 +240,11 @@ def said(child: subprocess.Popen[str]) -> tuple[Path, list[int]]:
 
 
 def wait_traceless(directory: Path, pids: list[int]) -> None:
-    deadline = time.monotonic() + 30
-    while [pid for pid in pids if not gone(pid)] or traces(directory):
-        assert time.monotonic() < deadline, (pids, traces(directory))
-        time.sleep(0.1)
+    polling.until(
+        lambda: all(gone(pid) for pid in pids) and not traces(directory),
+        lambda: (pids, traces(directory)),
+        every=0.1,
+    )
 
 
 def test_nothing_is_left_when_the_harness_is_killed(node: NodeCluster) -> None:

@@ -34,7 +34,7 @@ def published(cluster: Cluster, namespace: str, body: JSON) -> str:
     return scenario.bundle(cluster, namespace, body["spec"]["trustBundle"]["configMapName"])
 
 
-def wait_published(cluster: Cluster, namespace: str, body: JSON, roots: int) -> str:
+def wait_roots(cluster: Cluster, namespace: str, body: JSON, roots: int) -> str:
     """Wait until the bundle of a CA holds so many roots, which a prune does not wait for; return it."""
     where = path_of(names.CONFIG_MAP, namespace, body["spec"]["trustBundle"]["configMapName"])
     found = scenario.wait_other(
@@ -89,7 +89,7 @@ def test_130_131_what_is_past_its_time_is_pruned_at_the_next_start_unless_a_live
         assert (
             cluster.request("GET", scenario.path(past.name))["status"]["activeRoot"] == past.roots["second"]
         )
-    wait_published(cluster, room, needed.body, 1)
+    wait_roots(cluster, room, needed.body, 1)
 
 
 def test_218_with_everything_expired_one_apply_brings_the_mesh_back(
@@ -161,5 +161,5 @@ def test_prune_now_overrides_a_live_leaf_but_not_an_older_root_that_signed_it(
     scenario.wait_gone(cluster, root_path(second))
     assert list(scenario.authority(cluster, name).roots) == [third]
     web = cluster.request("GET", workload.path(namespace, "web"))
-    roots = wait_published(cluster, namespace, cluster.request("GET", scenario.path(name)), 1)
+    roots = wait_roots(cluster, namespace, cluster.request("GET", scenario.path(name)), 1)
     assert history.refused_by_openssl([(web["status"]["certificateChain"], roots)]) != []

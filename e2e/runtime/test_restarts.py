@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import scenario, workload
+from e2e import polling, scenario, workload
 from e2e.runtime import fleet
 from e2e.runtime.fleet import LEASE_SECONDS, LOOKS_SECONDS, READING_SECONDS, SLOWNESS
 from e2e.stress.stream import REFUSED_FOR_NOW
@@ -29,11 +29,13 @@ def ask(cluster: Cluster, namespace: str, name: str, **spec: Any) -> None:
 def ask_once_served(cluster: Cluster, namespace: str, name: str) -> None:
     """Create a request as soon as a new API server's policies know the kind, which nothing announces."""
     body = workload.leaf(namespace, name, request=workload.csr().pem)
-    deadline = time.monotonic() + 60
-    while (answer := cluster.exchange("POST", workload.path(namespace), body)).status != 201:
-        assert answer.status in {404, *REFUSED_FOR_NOW}, answer.body
-        assert time.monotonic() < deadline, answer.body
-        time.sleep(0.05)
+
+    def made() -> bool:
+        answer = cluster.exchange("POST", workload.path(namespace), body)
+        assert answer.status in {201, *REFUSED_FOR_NOW}, answer.body
+        return answer.status == 201
+
+    polling.until(made, "the kind is not served again")
 
 
 def settle(cluster: Cluster, namespace: str) -> None:
@@ -115,8 +117,7 @@ def test_a_clean_stop_hands_the_lease_over(disturbed: Installation, room: str) -
     assert operator.exits(leader)[-1] == 0
     assert ended - began < timedelta(seconds=10)
     taken = fleet.successor(cluster, identity, timeout=60)
-    waited = fleet.moment(taken["acquireTime"]) - began
-    assert waited < timedelta(seconds=LOOKS_SECONDS + SLOWNESS) + (ended - began)
+    assert fleet.moment(taken["acquireTime"]) - began < timedelta(seconds=5) + (ended - began)
     said = [line["message"] for line in operator.logs(leader)]
     assert "the Lease is released" in said
     ask(cluster, room, "web")
@@ -142,10 +143,7 @@ def test_213_a_leader_that_was_frozen_past_its_lease_ends_and_doubles_nothing(
     finally:
         operator.resume(leader)
     operator.wait_ready()
-    deadline = time.monotonic() + 60
-    while len(operator.exits(leader)) == ends:
-        assert time.monotonic() < deadline, "it goes on leading beside its successor"
-        time.sleep(0.05)  # the end of a process that is not ours to wait for
+    polling.until(lambda: len(operator.exits(leader)) > ends, "it goes on leading beside its successor")
     assert operator.exits(leader)[-1] != 0
     operator.wait_ready()
     scenario.issue(cluster, room, "web", name)

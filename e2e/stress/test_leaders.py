@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 import pytest
 
-from e2e import scenario
+from e2e import polling, scenario
 from e2e.mesh import rotation
 from e2e.runtime import fleet
 from e2e.runtime.fleet import LEASE_SECONDS, LOOKS_SECONDS, READING_SECONDS, SLOWNESS
@@ -76,9 +75,7 @@ def test_a_leader_that_is_stopped_hands_over_at_once(disturbed: Installation, ro
             given = max(e.received for e in lease_writes(cluster, mark) if e.credential == credential)
             waited = (fleet.moment(taken["acquireTime"]) - given).total_seconds()
             tell("leader stopped, Lease taken over", waited)
-            assert waited < LOOKS_SECONDS + SLOWNESS + stopping, (
-                "a machine on which a stop takes long is slow in all"
-            )
+            assert waited < 5 + stopping, "a machine on which a stop takes long is slow in all"
             stopped = began
     stream.judge()
     tell("told to stop, next leaf of anybody issued", stream.recovery(stopped))
@@ -108,10 +105,7 @@ def test_213_a_leader_frozen_past_its_lease_writes_nothing_once_it_wakes(
         stream.wait_created(150)
         woken = now()
         operator.resume(leader)
-        deadline = time.monotonic() + 60
-        while len(operator.exits(leader)) == ends:
-            assert time.monotonic() < deadline, "it goes on beside its successor"
-            time.sleep(0.05)  # the end of a process that is not ours to wait for
+        polling.until(lambda: len(operator.exits(leader)) > ends, "it goes on beside its successor")
         exited = now()
     assert operator.exits(leader)[-1] == 1
     stream.judge()
