@@ -16,6 +16,7 @@ def reason(cluster: Cluster, kind: str) -> tuple[str, str]:
 
 
 async def until(cluster: Cluster, kind: str, state: str, why: str, seconds: float = 120) -> None:
+    """Wait until a condition has this status and reason; virtual seconds."""
     await cluster.until(lambda: reason(cluster, kind) == (state, why), seconds)
 
 
@@ -26,6 +27,7 @@ async def issues(cluster: Cluster, name: str) -> None:
 
 
 def signers(found: Federation) -> list[str]:
+    """Return the names of the secondary's signer Secrets."""
     return sorted(item["metadata"]["name"] for item in found.secondary.secrets("signer"))
 
 

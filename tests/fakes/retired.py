@@ -23,22 +23,16 @@ def rotated(**spec: Any) -> tuple[World, Root]:
 
 
 def names_of(world: World) -> list[str]:
+    """Return the names of the CARoots that are there, pruned or not."""
     return [root.meta.name for root in world.roots]
 
 
 def ask_deletion(world: World, root: Root) -> None:
+    """Delete a CARoot, which its finalizer keeps."""
     world.change_root(root, meta=replace(root.meta, deleting=True))
 
 
 def message_of(world: World, root: Root) -> str:
+    """Return what a CARoot says of itself."""
     conditions = world.root(root.meta.name).status["conditions"]
     return str(conditions[0]["message"])
-
-
-def deleting(**changes: Any) -> World:
-    world, _ = rotated()
-    for name, value in changes.items():
-        setattr(world, name, value)
-    world.settle()
-    world.done.clear()
-    return world

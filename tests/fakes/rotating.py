@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from meshca.planning.ca import CAPlan
 
 HOUR = timedelta(hours=1)
-
-
 ROTATION = [
     "AcceptSpec",
     "RecordPhase",
@@ -40,18 +38,22 @@ ROTATION = [
     "WriteRootStatus",
     "WriteRootStatus",
 ]
+"""The steps of a rotation in their order."""
 
 
 def authority_of(plan: CAPlan) -> Authority:
+    """Return what a plan lets leaves be issued by, which there has to be."""
     assert isinstance(plan.authority, Authority)
     return plan.authority
 
 
 def live(world: World) -> list[str]:
+    """Return the names of the roots that are not pruned."""
     return [root.meta.name for root in world.roots if not root.pruned]
 
 
 def rotated(world: World | None = None, trigger: str = "one") -> World:
+    """Return a world after a rotation that was asked for by this trigger."""
     world = world or bootstrapped()
     world.ask(trigger)
     world.settle()

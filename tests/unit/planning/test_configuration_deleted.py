@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
-from tests.fakes.retired import deleting
+from typing import TYPE_CHECKING, Any
+
+from tests.fakes.retired import rotated
+
+if TYPE_CHECKING:
+    from tests.fakes.caworld import World
+
+
+def deleting(**changes: Any) -> World:
+    world, _ = rotated()
+    for name, value in changes.items():
+        setattr(world, name, value)
+    world.settle()
+    world.done.clear()
+    return world
 
 
 def test_deleted_configuration_leaves_everything() -> None:

@@ -22,6 +22,7 @@ from meshca.planning.secondaries import (
 from tests.fakes.caworld import World, bootstrapped
 from tests.fakes.pki import NOW
 from tests.fakes.registered import federated, root_view, secondary
+from tests.fakes.retired import names_of
 
 if TYPE_CHECKING:
     from meshca.planning.ca import Root
@@ -225,10 +226,6 @@ def test_damaged_record_holds_a_root_for_every_registered_cluster_until_its_end(
 def due(world: World, old: Root) -> None:
     assert old.prunable_after is not None
     world.now = old.prunable_after
-
-
-def names_of(world: World) -> list[str]:
-    return [root.meta.name for root in world.roots]
 
 
 def test_131_prune_waits_for_a_silent_cluster_and_names_it_until_its_signer_ends() -> None:
