@@ -7,20 +7,19 @@ writes are judged, and what follows from them.
 
 from __future__ import annotations
 
-import base64
-import json
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from cryptography import x509
-from cryptography.x509 import DNSName, SubjectAlternativeName
 
 from meshca.api import names
 from meshca.errors import InvalidError
 from meshca.pki import certificates, chain
-from tests.fakes.engine import NAMESPACE, OPERATOR
+from tests.fakes.engine import OPERATOR
+from tests.simulation.evidence import Held, Served, bundle_text, dns_names, state_of, status_of
+from tests.simulation.keyjudge import KeyJudge
 from tests.simulation.places import owes
 
 if TYPE_CHECKING:
@@ -34,36 +33,6 @@ HOLDER_LAG = timedelta(seconds=90)
 """How long after a leaf was replaced its holder may still present it."""
 MOST_LIVE_ROOTS = 3
 TRUST_DOMAIN = "example.org"
-_SECRET_TEXTS = ("PRIVATE KEY", base64.b64encode(b"-----BEGIN PRIV")[:18].decode())
-
-
-@dataclass(slots=True)
-class Held:
-    """One version of a bundle in one place and until when (world time) it was the present one."""
-
-    place: tuple[str, str]
-    roots: tuple[x509.Certificate, ...]
-    text: str
-    until: datetime | None = None
-
-
-@dataclass(slots=True)
-class Served:
-    """One issued chain and until when (world time) its request showed it."""
-
-    place: tuple[str, str]
-    chain: tuple[x509.Certificate, ...]
-    text: str
-    until: datetime | None = None
-
-    @property
-    def leaf(self) -> x509.Certificate:
-        return self.chain[0]
-
-    def needs(self, root: x509.Certificate) -> bool:
-        """Tell whether its signer was issued under a root."""
-        mine = certificates.authority_key_id_of(self.chain[1])
-        return mine == certificates.subject_key_id_of(root)
 
 
 class Mesh(Protocol):
@@ -103,6 +72,7 @@ class Judge:
     def __post_init__(self) -> None:
         self._sound: dict[tuple[str, str], datetime] = {}
         self._active = ""
+        self._keys = KeyJudge(self.server, self.configuration, self.say, self._nested)
         self._spec: JSON = {}
         self.server.store.listeners.append(self._heard)
 
@@ -113,7 +83,7 @@ class Judge:
         if ours and change.resource != names.LEASE:
             self.writes[change.resource.kind] += 1
         if change.resource != names.SECRET and ours:
-            self._no_key_in(change.item)
+            self._keys.no_key_in(change.item)
         if change.resource == names.CA_CONFIGURATION:
             self._configuration(change, ours=ours)
         elif change.resource == names.CA_ROOT:
@@ -122,12 +92,13 @@ class Judge:
             self._bundle(change, ours=ours)
         elif change.resource == names.LEAF:
             self._leaf(change, ours=ours)
-        elif change.resource == names.SECRET:
-            self._secret(change, ours=ours)
+        elif change.resource == names.SECRET and ours:
+            self._keys.secret(change)
         if change.resource in {names.NAMESPACE, names.CA_CONFIGURATION, names.LEAF}:
             self._leave()
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
+        """Keep a finding, once."""
         if text not in self.found:
             self.found.append(text)
 
@@ -137,18 +108,18 @@ class Judge:
         if change.type == "DELETED" or not ours:
             return
         if before and not after:
-            self._say(f"I1: the operator took activeRoot {before!r} away")
+            self.say(f"I1: the operator took activeRoot {before!r} away")
         if after and after != before:
             self._activated(after)
 
     def _activated(self, name: str) -> None:
         root = self.server.find(names.CA_ROOT, name)
-        if root is None or _state(root) == "Pruned":
-            self._say(f"I1: active root {name!r} is gone or pruned")
+        if root is None or state_of(root) == "Pruned":
+            self.say(f"I1: active root {name!r} is gone or pruned")
             return
         notes = root["metadata"].get("annotations") or {}
         if names.ANNOTATION_ACTIVATED_AT not in notes:
-            self._say(f"I1: active root {name!r} is not marked as active")
+            self.say(f"I1: active root {name!r} is not marked as active")
         if self.mesh is not None:
             self.mesh.activated(self, root, self._active)
         self._active = name
@@ -156,19 +127,19 @@ class Judge:
     def _root(self, change: Change, *, ours: bool) -> None:
         if not ours:
             return
-        live = [item for item in self.server.store.items(names.CA_ROOT) if _state(item) != "Pruned"]
+        live = [item for item in self.server.store.items(names.CA_ROOT) if state_of(item) != "Pruned"]
         if len(live) > MOST_LIVE_ROOTS and not self.follows:
-            self._say(f"I1: {len(live)} live roots")
+            self.say(f"I1: {len(live)} live roots")
         name = change.item["metadata"]["name"]
         if change.type == "ADDED":
             self._nested(certificates.load_one(change.item["spec"]["certificate"]), f"CARoot {name!r}")
-        if _state(change.item) == "Pruned" and _state(change.before or {}) != "Pruned":
+        if state_of(change.item) == "Pruned" and state_of(change.before or {}) != "Pruned":
             self._pruned(name, change.item)
 
     def _pruned(self, name: str, root: JSON) -> None:
-        active = self._status().get("activeRoot")
+        active = status_of(self.server, self.configuration).get("activeRoot")
         if name == active:
-            self._say(f"I1: the active root {name!r} was pruned")
+            self.say(f"I1: the active root {name!r} was pruned")
         forced = names.ANNOTATION_PRUNE_NOW in (root["metadata"].get("annotations") or {})
         if self.mesh is not None:
             self.mesh.pruned(self, root, forced=forced)
@@ -176,9 +147,9 @@ class Judge:
             self.forced.add(name)
             return
         certificate = certificates.load_one(root["spec"]["certificate"])
-        for served in self._live():
+        for served in self.live():
             if served.needs(certificate):
-                self._say(f"I3: root {name!r} was pruned while {served.place} needs it")
+                self.say(f"I3: root {name!r} was pruned while {served.place} needs it")
 
     def _bundle(self, change: Change, *, ours: bool) -> None:
         place = (change.item["metadata"].get("namespace", ""), change.item["metadata"]["name"])
@@ -189,11 +160,11 @@ class Judge:
             before.until = self.now()
         if change.type == "DELETED":
             if ours:
-                self._say(f"I3: the operator deleted bundle {place}")
+                self.say(f"I3: the operator deleted bundle {place}")
             return
         if not ours:
             return
-        text = _bundle_text(change.item)
+        text = bundle_text(change.item)
         held = Held(place, tuple(certificates.load_all(text)), text)
         self.bundles.append(held)
         if place[0] in self.left and owes(self.server, self._spec, place[0], self.bundle_name):
@@ -201,7 +172,7 @@ class Judge:
             self.bundles = [other for other in self.bundles if other.place != place or other is held]
         if before is not None:
             self._nothing_needed_left(before, held)
-        for served in self._live():
+        for served in self.live():
             self._verify(served, held)
         if self.mesh is not None:
             self.mesh.published(self, held)
@@ -230,7 +201,7 @@ class Judge:
             for resource in (names.CONFIG_MAP, names.CLUSTER_TRUST_BUNDLE)
             for item in self.server.store.items(resource)
             if self._is_bundle(place := (item["metadata"].get("namespace", ""), item["metadata"]["name"]))
-            if "BEGIN CERTIFICATE" in (text := _bundle_text(item))
+            if "BEGIN CERTIFICATE" in (text := bundle_text(item))
         ]
         self.leaves = [
             Served((item["metadata"]["namespace"], item["metadata"]["name"]), tuple(chain_), text)
@@ -238,7 +209,7 @@ class Judge:
             if (text := (item.get("status") or {}).get("certificateChain", ""))
             for chain_ in [certificates.load_all(text)]
         ]
-        self._active = str(self._status().get("activeRoot", ""))
+        self._active = str(status_of(self.server, self.configuration).get("activeRoot", ""))
         self._leave()
 
     def _is_bundle(self, place: tuple[str, str]) -> bool:
@@ -250,9 +221,9 @@ class Judge:
         for root in before.roots:
             if root in after.roots or self._was_forced(root):
                 continue
-            for served in self._live():
+            for served in self.live():
                 if served.needs(root):
-                    self._say(f"I3: a root that {served.place} needs left bundle {after.place}")
+                    self.say(f"I3: a root that {served.place} needs left bundle {after.place}")
 
     def _was_forced(self, root: x509.Certificate) -> bool:
         return names.ca_root(self.configuration, certificates.fingerprint(root)) in self.forced
@@ -273,17 +244,17 @@ class Judge:
             return
         if not text:
             if before is not None and before.leaf.not_valid_after_utc > self.now():
-                self._say(f"I2: the operator took the chain of {place} away")
+                self.say(f"I2: the operator took the chain of {place} away")
             return
         if before is not None:
             before.until = self.now()
         served = Served(place, tuple(certificates.load_all(text)), text)
         self.issues[place] += 1
         self.leaves.append(served)
-        self._forget()
+        self.forget()
         self._nested(served.leaf, f"leaf {place}", served.chain[1])
         self._named(change.item, served)
-        for held in self._present_bundles():
+        for held in self.present_bundles():
             self._verify(served, held)
         if self.mesh is not None:
             self.mesh.issued(self, served)
@@ -292,96 +263,15 @@ class Judge:
         """I9: a certificate has the name that the policy gives to its request, and its key."""
         meta, spec = item["metadata"], item["spec"]
         wanted = f"spiffe://{TRUST_DOMAIN}/ns/{meta['namespace']}/sa/{spec['serviceAccountName']}"
-        found = (*certificates.uris_of(served.leaf), *sorted(_dns_names(served.leaf)))
+        found = (*certificates.uris_of(served.leaf), *sorted(dns_names(served.leaf)))
         if found != (wanted,):
-            self._say(f"I9: {served.place} got {found}, may have {wanted}")
+            self.say(f"I9: {served.place} got {found}, may have {wanted}")
         if "request" in spec:
             asked = x509.load_pem_x509_csr(spec["request"].encode())
             if asked.public_key() != served.leaf.public_key():
-                self._say(f"I9: {served.place} got a certificate for another key")
-
-    def _secret(self, change: Change, *, ours: bool) -> None:
-        if not ours:
-            return
-        meta = change.item["metadata"]
-        place = (meta.get("namespace", ""), meta["name"])
-        if place[0] == NAMESPACE:
-            self._ca_secret(change)
-            return
-        if change.type == "DELETED":
-            self._say(f"I5: the operator deleted Secret {place}")
-            return
-        owners = [owner.get("uid") for owner in meta.get("ownerReferences") or ()]
-        before = change.before or {}
-        was = [o.get("uid") for o in (before.get("metadata") or {}).get("ownerReferences") or ()]
-        if before and was != owners:
-            self._say(f"I9: Secret {place} of somebody else was written to")
-        self._pair_fits(change.item, place)
-
-    def _ca_secret(self, change: Change) -> None:
-        meta = change.item["metadata"]
-        role, name = (meta.get("labels") or {}).get(names.LABEL_KEY_ROLE, ""), meta["name"]
-        if not role:
-            return
-        if role == names.KEY_ROLE_REQUESTED:
-            return  # a key that waits for its certificate, or is thrown away unused
-        if change.type == "DELETED":
-            self._key_not_needed(change.item, role)
-            return
-        self._pair_fits(change.item, (NAMESPACE, name))
-        if (
-            change.before is not None
-            and change.before["data"].get("tls.key") != change.item["data"]["tls.key"]
-        ):
-            self._say(f"I5: the key in Secret {name!r} was replaced")
-        for certificate in certificates.load_all(entry(change.item, "tls.crt")):
-            self._nested(certificate, f"Secret {name!r}")
-        if crosses := entry(change.item, "cross.crt"):
-            for certificate in certificates.load_all(crosses):
-                self._nested(certificate, f"cross-certificate in {name!r}")
-
-    def _key_not_needed(self, secret: JSON, role: str) -> None:
-        name = secret["metadata"]["name"]
-        try:
-            certificate = certificates.load_all(entry(secret, "tls.crt"))[0]
-        except InvalidError:
-            return  # somebody spoiled it
-        if role == names.KEY_ROLE_ROOT:
-            for item in self.server.store.items(names.CA_ROOT):
-                if item["spec"]["keySecretName"] == name and _state(item) != "Pruned":
-                    same = certificates.load_one(item["spec"]["certificate"]) == certificate
-                    if same and not self._deleting_keys():
-                        self._say(f"I5: the key of root {item['metadata']['name']!r} was deleted")
-            return
-        active = self.server.find(names.CA_ROOT, self._status().get("activeRoot", "")) or {}
-        used = ((active.get("status") or {}).get("signer") or {}).get("secretName")
-        if used == name and not self._deleting_keys() and self._pair_ok(secret):
-            self._say(f"I5: the signer in use, {name!r}, was deleted")
-
-    def _deleting_keys(self) -> bool:
-        found = self.server.find(names.CA_CONFIGURATION, self.configuration)
-        notes = ((found or {}).get("metadata") or {}).get("annotations") or {}
-        return found is None or names.ANNOTATION_DELETE_KEYS in notes
+                self.say(f"I9: {served.place} got a certificate for another key")
 
     # --- what must hold --------------------------------------------------------------------------
-
-    def _no_key_in(self, item: JSON) -> None:
-        text = json.dumps(item)
-        if any(word in text for word in _SECRET_TEXTS):
-            self._say(f"I5: key material in {item.get('kind')} {item['metadata']['name']!r}")
-
-    def _pair_ok(self, secret: JSON) -> bool:
-        from meshca.pki import keys
-
-        try:
-            key = keys.load_private(entry(secret, "tls.key").encode())
-            return keys.matches(key, certificates.load_all(entry(secret, "tls.crt"))[0])
-        except InvalidError:
-            return False
-
-    def _pair_fits(self, secret: JSON, place: tuple[str, str]) -> None:
-        if not self._pair_ok(secret):
-            self._say(f"I5: key and certificate in Secret {place} do not fit")
 
     def _nested(self, made: x509.Certificate, what: str, issuer: x509.Certificate | None = None) -> None:
         """I4: no certificate outlives its issuer."""
@@ -393,11 +283,11 @@ class Judge:
             ]
             issuer = next((r for r in roots if certificates.subject_key_id_of(r) == wanted), None)
         if issuer is not None and made.not_valid_after_utc > issuer.not_valid_after_utc:
-            self._say(f"I4: {what} outlives its issuer")
+            self.say(f"I4: {what} outlives its issuer")
 
     def _verify(self, served: Served, held: Held) -> None:
         if why := self.refused(served, held):
-            self._say(f"I2: {served.place} under bundle {held.place}: {why}")
+            self.say(f"I2: {served.place} under bundle {held.place}: {why}")
 
     def refused(self, served: Served, held: Held) -> str:
         """Say why a peer that holds a bundle of this cluster does not accept a leaf of any, or ""."""
@@ -424,25 +314,23 @@ class Judge:
     def everything(self) -> None:
         """Check what time alone may have broken."""
         self._come_back()
-        for served in self._live():
-            for held in self._present_bundles():
+        for served in self.live():
+            for held in self.present_bundles():
                 self._verify(served, held)
 
     # --- what is known ---------------------------------------------------------------------------
 
-    def _status(self) -> JSON:
-        found = self.server.find(names.CA_CONFIGURATION, self.configuration)
-        return dict((found or {}).get("status") or {})
-
-    def _live(self) -> list[Served]:
-        self._forget()
+    def live(self) -> list[Served]:
+        """Return the chains that somebody may still present."""
+        self.forget()
         return self.leaves
 
-    def _present_bundles(self) -> list[Held]:
+    def present_bundles(self) -> list[Held]:
+        """Return the versions of bundles that a peer may hold, of namespaces that are there."""
         present = {item["metadata"]["name"] for item in self.server.store.items(names.NAMESPACE)}
         return [held for held in self.bundles if not held.place[0] or held.place[0] in present]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
         """Drop what nobody can hold any more."""
         now = self.now()
         self.bundles = [b for b in self.bundles if b.until is None or b.until > now - PEER_LAG]
@@ -451,21 +339,3 @@ class Judge:
             for item in self.leaves
             if item.leaf.not_valid_after_utc > now and (item.until is None or item.until > now - HOLDER_LAG)
         ]
-
-
-def _dns_names(leaf: x509.Certificate) -> set[str]:
-    found = certificates.extension(leaf, SubjectAlternativeName)
-    return set(found.value.get_values_for_type(DNSName)) if found is not None else set()
-
-
-def _state(root: JSON) -> str:
-    return str((root.get("status") or {}).get("state", ""))
-
-
-def entry(secret: JSON, name: str) -> str:
-    return base64.b64decode((secret.get("data") or {}).get(name, "")).decode(errors="replace")
-
-
-def _bundle_text(item: JSON) -> str:
-    data = item.get("data") or {}
-    return str(data.get(names.BUNDLE_KEY) or (item.get("spec") or {}).get("trustBundle", ""))

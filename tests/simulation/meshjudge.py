@@ -15,7 +15,7 @@ from meshca.api import names
 from meshca.errors import InvalidError
 from meshca.pki import certificates, chain
 from tests.fakes.engine import NAMESPACE, OPERATOR
-from tests.simulation.judge import entry
+from tests.simulation.evidence import entry, pair_ok
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from tests.fakes.apiserver.store import Change
     from tests.fakes.apiserver.wire import Request
     from tests.simulation.cluster import SimCluster
-    from tests.simulation.judge import Held, Judge, Served
+    from tests.simulation.evidence import Held, Served
+    from tests.simulation.judge import Judge
 
 JSON = dict[str, Any]
 SHORTEST_KEY = 50
@@ -92,7 +93,7 @@ class MeshJudge:
     def sent(self, request: Request, cluster: SimCluster) -> None:
         """No CA key leaves its cluster: look at what goes to the primary."""
         if b"PRIVATE KEY" in request.body or any(key.encode() in request.body for key in self._keys):
-            cluster.judge._say(f"I10: a key was sent to the primary: {request.method} {request.path}")
+            cluster.judge.say(f"I10: a key was sent to the primary: {request.method} {request.path}")
 
     # --- who belongs to the mesh -----------------------------------------------------------------
 
@@ -119,29 +120,29 @@ class MeshJudge:
         for seat in self._seats[1:]:
             if not seat.inside:
                 seat.lost.add(certificates.subject_key_id_of(certificate))
-            for served in seat.judge._live() if seat.inside else ():
+            for served in seat.judge.live() if seat.inside else ():
                 if served.needs(certificate) and not self._excused(seat, served):
-                    home._say(f"I10: the primary pruned {name!r} while {self._name(seat, served)} needs it")
+                    home.say(f"I10: the primary pruned {name!r} while {self._name(seat, served)} needs it")
 
     # --- a leaf of any cluster under a bundle of any ---------------------------------------------
 
     def issued(self, home: Judge, served: Served) -> None:
         seat = self._by_judge[id(home)]
         for other in self._others(seat):
-            other.judge._forget()
-            for held in other.judge._present_bundles():
+            other.judge.forget()
+            for held in other.judge.present_bundles():
                 self._verify(seat, served, other, held)
 
     def published(self, there: Judge, held: Held) -> None:
         seat = self._by_judge[id(there)]
         for other in self._others(seat):
-            for served in other.judge._live():
+            for served in other.judge.live():
                 self._verify(other, served, seat, held)
 
     def everything(self) -> None:
         """Check what time alone may have broken."""
         for seat in self._seats:
-            for served in seat.judge._live():
+            for served in seat.judge.live():
                 self.issued(seat.judge, served)
 
     def _others(self, seat: Seat) -> list[Seat]:
@@ -153,7 +154,7 @@ class MeshJudge:
         why = there.judge.refused(served, held)
         if why and not self._given_up(held):
             where = f"bundle {held.place} of {there.cluster.name}"
-            there.judge._say(f"I10: {self._name(home, served)} under {where}: {why}")
+            there.judge.say(f"I10: {self._name(home, served)} under {where}: {why}")
 
     def _excused(self, home: Seat, served: Served) -> bool:
         own = certificates.authority_key_id_of(served.chain[1])
@@ -186,15 +187,15 @@ class MeshJudge:
         if name == before:
             return  # it was lost from the status and is put back
         if name not in self._once_active:
-            home._say(f"I10: {seat.cluster.name} activated {name!r}, which never was active in the primary")
+            home.say(f"I10: {seat.cluster.name} activated {name!r}, which never was active in the primary")
         certificate = certificates.load_one(root["spec"]["certificate"])
         if not any(_signs_under(signer, certificate, home.now()) for signer in seat.signers):
-            home._say(f"I10: {seat.cluster.name} activated {name!r} without a signer under it")
+            home.say(f"I10: {seat.cluster.name} activated {name!r} without a signer under it")
 
     def _secret(self, seat: Seat, change: Change) -> None:
         meta, key = change.item["metadata"], entry(change.item, "tls.key")
         if len(key) > SHORTEST_KEY and self._keys.setdefault(key, seat) is not seat:
-            seat.judge._say(
+            seat.judge.say(
                 f"I10: Secret {meta['name']!r} of {seat.cluster.name} has a key of another cluster"
             )
         if meta.get("namespace") != NAMESPACE:
@@ -205,7 +206,7 @@ class MeshJudge:
                 signer.until = now
         seat.signers = [s for s in seat.signers if s.until is None or s.until > now - JUST_NOW]
         role = (meta.get("labels") or {}).get(names.LABEL_KEY_ROLE)
-        if role == names.KEY_ROLE_SIGNER and change.type != "DELETED" and seat.judge._pair_ok(change.item):
+        if role == names.KEY_ROLE_SIGNER and change.type != "DELETED" and pair_ok(change.item):
             found = certificates.load_all(entry(change.item, "tls.crt"))[0]
             seat.signers.append(Signer(meta["name"], found))
 

@@ -11,7 +11,7 @@ from meshca.pki import certificates, keys
 from meshca.planning.desired import resolve
 from tests.fakes.engine import NAMESPACE
 from tests.simulation.cluster import BUNDLE, CONFIGURATION
-from tests.simulation.judge import entry
+from tests.simulation.evidence import entry, pair_ok
 from tests.simulation.places import owes
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ def _owed_secret(cluster: SimCluster, leaf: JSON, name: str) -> Iterator[str]:
         yield f"Secret {name!r} of {leaf['metadata']['name']!r} is missing"
     elif entry(secret, "tls.crt") != leaf["status"]["certificateChain"]:
         yield f"Secret {name!r} holds another certificate than {leaf['metadata']['name']!r}"
-    elif not cluster.judge._pair_ok(secret):
+    elif not pair_ok(secret):
         yield f"Secret {name!r} holds a pair that does not fit"
 
 
