@@ -181,6 +181,20 @@ async def test_invalid_edit_is_told_and_the_last_good_spec_stays(cluster: Cluste
     assert (leaf.not_valid_after_utc - cluster.clock.now()).total_seconds() > 71 * HOUR
 
 
+@with_cluster
+async def test_the_last_good_spec_is_the_latest_one_that_was_good(cluster: Cluster) -> None:
+    for leaf in ({"ttl": "24h"}, {"ttl": "12h"}):
+        cluster.server.merge(names.CA_CONFIGURATION, "default", "", {"spec": {"leaf": leaf}})
+        await asyncio.sleep(30)
+    bad = {"spec": {"leaf": {"ttl": "8h", "maxTTL": "4h"}}}
+    cluster.server.merge(names.CA_CONFIGURATION, "default", "", bad)
+    await cluster.until(lambda: cluster.condition()[1] == "InvalidConfiguration")
+    cluster.leaf()
+    await cluster.until_said("Issued")
+    leaf_of_then = certificates.load_all(cluster.status()["certificateChain"])[0]
+    assert 11 * HOUR < (leaf_of_then.not_valid_after_utc - cluster.clock.now()).total_seconds() <= 12 * HOUR
+
+
 async def test_last_good_spec_survives_a_restart() -> None:
     async with ready() as cluster:
         bad = {"spec": {"leaf": {"ttl": "8h", "maxTTL": "4h"}}}
