@@ -18,6 +18,7 @@ from meshca.api import names
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from e2e.audit import AuditEvent
     from e2e.cluster import Cluster
     from meshca.api.names import Resource
 
@@ -253,6 +254,30 @@ def writes_for(cluster: Cluster, mark: int, ca: str, namespace: str = "") -> lis
         for verb, kind, where, name in operator_writes(cluster, mark)
         if named.fullmatch(name) or (where == namespace and name != TRUST_BUNDLE)
     ]
+
+
+def bundle_writes(cluster: Cluster, mark: int) -> list[AuditEvent]:
+    """Return the operator's writes of bundles in namespaces since a mark, in the order they came."""
+    found = [
+        event
+        for event in cluster.audit(mark)
+        if event.user == OPERATOR
+        and event.resource == "configmaps"
+        and event.name == TRUST_BUNDLE
+        and event.succeeded
+    ]
+    return sorted(found, key=lambda event: event.received)
+
+
+def bundle_delay(cluster: Cluster, mark: int, namespace: str) -> float:
+    """Return the seconds from a namespace's creation to its bundle, as the audit log has them."""
+    (born,) = [
+        e.time
+        for e in cluster.audit(mark)
+        if (e.resource, e.verb, e.name) == ("namespaces", "create", namespace)
+    ]
+    (first, *_) = [event.time for event in bundle_writes(cluster, mark) if event.namespace == namespace]
+    return (first - born).total_seconds()
 
 
 def made_since(cluster: Cluster, mark: int, authority: str) -> Counter[str]:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from datetime import datetime
 
-    from e2e.audit import AuditEvent
     from e2e.cluster import Cluster
     from e2e.installation import Installation
 
@@ -64,30 +63,6 @@ def everywhere(cluster: Cluster, digest: str) -> None:
     scenario.wait_other(cluster, scenario.path("default"), met, timeout=PATIENCE)
 
 
-def bundles(cluster: Cluster, mark: int) -> list[AuditEvent]:
-    """Return the operator's writes of bundles in namespaces since a mark, in the order they came."""
-    found = [
-        event
-        for event in cluster.audit(mark)
-        if event.user == scenario.OPERATOR
-        and event.resource == "configmaps"
-        and event.name == scenario.TRUST_BUNDLE
-        and event.succeeded
-    ]
-    return sorted(found, key=lambda event: event.received)
-
-
-def delay(cluster: Cluster, mark: int, namespace: str) -> float:
-    """Return the seconds from a namespace's creation to its bundle, as the audit log has them."""
-    (born,) = [
-        e.time
-        for e in cluster.audit(mark)
-        if (e.resource, e.verb, e.name) == ("namespaces", "create", namespace)
-    ]
-    (first, *_) = [event.time for event in bundles(cluster, mark) if event.namespace == namespace]
-    return (first - born).total_seconds()
-
-
 def leaf_issued(cluster: Cluster, mark: int) -> datetime:
     """Return when the operator first wrote the status of a leaf since a mark."""
     return next(e.received for e in cluster.audit(mark) if e.resource == names.LEAF.plural and e.subresource)
@@ -98,7 +73,7 @@ def test_a_thousand_namespaces_get_each_bundle_once_and_the_next_one_within_five
 ) -> None:
     cluster, operator = crowded.cluster, crowded.operator
     everywhere(cluster, "")
-    first = bundles(cluster, 0)
+    first = scenario.bundle_writes(cluster, 0)
     counts = Counter(event.namespace for event in first)
     total = len(cluster.request("GET", path_of(names.NAMESPACE))["items"])
     assert (len(counts), set(counts.values())) == (total, {1})
@@ -108,7 +83,7 @@ def test_a_thousand_namespaces_get_each_bundle_once_and_the_next_one_within_five
     mark = cluster.audit_mark()
     create(cluster, "next")
     scenario.bundle(cluster, "next", timeout=60)
-    assert delay(cluster, mark, "next") < soon
+    assert scenario.bundle_delay(cluster, mark, "next") < soon
     everywhere(cluster, "")
 
     # A rotation changes the bundle everywhere; one more namespace comes amid it.
@@ -122,9 +97,9 @@ def test_a_thousand_namespaces_get_each_bundle_once_and_the_next_one_within_five
     workload.wait_reason(cluster, "default", "amid", "Issued")
     # Or the rotation would wait for its holder to ask again.
     cluster.request("DELETE", workload.path("default", "amid"))
-    assert delay(cluster, mark, "amid") < soon
+    assert scenario.bundle_delay(cluster, mark, "amid") < soon
     rotation.wait_active(cluster, "default", old, timeout=PATIENCE)
-    again = bundles(cluster, mark)
+    again = scenario.bundle_writes(cluster, mark)
     counts = Counter(event.namespace for event in again)
     assert len(counts) == total + 2
     assert {place for place, count in counts.items() if count != 1} <= {"amid"}, "one write for each place"
