@@ -1,11 +1,11 @@
-"""``meshca federation``: what is registered, what the join manifest holds, what is refused, what is shown."""
+"""meshca federation invite: what it registers, prints, keeps and refuses."""
 
 from __future__ import annotations
 
 import base64
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
@@ -17,38 +17,13 @@ from meshca.cli.registration import NAME_LIMIT, Registration
 from meshca.errors import InvalidError
 from meshca.pki.bundle import Bundle
 from meshca.pki.certificates import to_pem
-from tests.fakes.cli import FINE, Mesh, condition
+from tests.fakes.cli import FINE, condition
+from tests.fakes.meshcli import everything, primary, report
 from tests.fakes.pki import NOW
-
-if TYPE_CHECKING:
-    from meshca.api.names import Resource
 
 JSON = dict[str, Any]
 EXAMPLES = Path(__file__).parents[3] / "examples" / "federation"
 CA = "-----BEGIN CERTIFICATE-----\nof the API server\n-----END CERTIFICATE-----\n"
-
-
-def primary(*conditions: JSON) -> Mesh:
-    """Return a primary whose status says truly which roots it publishes."""
-    mesh = Mesh()
-    bundle = Bundle.of([mesh.a.root])
-    written = {"roots": [*bundle.fingerprints], "digest": bundle.digest, "sequence": 3}
-    mesh.configure(*(conditions or FINE), bundle=written)
-    mesh.root("default-a", mesh.a)
-    where = {"name": "kube-root-ca.crt", "namespace": "kube-system"}
-    mesh.server.create(names.CONFIG_MAP, {"metadata": where, "data": {"ca.crt": CA}})
-    mesh.server.audit.clear()
-    return mesh
-
-
-def everything(mesh: Mesh, cluster: str = "west") -> dict[tuple[str, str], JSON]:
-    found = {}
-    for resource, body in Registration(cluster).objects():
-        metadata = body["metadata"]
-        item = mesh.server.find(resource, metadata["name"], metadata.get("namespace", ""))
-        if item is not None:
-            found[resource.kind, metadata["name"]] = item
-    return found
 
 
 def documents(out: str) -> list[JSON]:
@@ -58,9 +33,6 @@ def documents(out: str) -> list[JSON]:
 def claims(token: str) -> JSON:
     body = token.split(".")[1]
     return dict(json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4))))
-
-
-# --- invite -----------------------------------------------------------------------------------------
 
 
 def test_an_invitation_registers_and_prints_what_to_apply() -> None:
@@ -271,157 +243,6 @@ def test_an_invitation_does_not_show_its_token_by_accident() -> None:
         Registration("west"), Pin("td", "0", rotating=False), "s", "ca", "t0k", NOW, known=False
     )
     assert "t0k" not in repr(made)
-
-
-# --- revoke -----------------------------------------------------------------------------------------
-
-
-def report(mesh: Mesh, **status: Any) -> None:
-    mesh.server.merge(names.FEDERATED_CLUSTER, "west", "", {"status": status}, subresource="status")
-
-
-def test_revoking_takes_all_away_and_says_how_long_its_leaves_last() -> None:
-    mesh = primary()
-    mesh.run("federation", "invite", "west")
-    mesh.run("federation", "invite", "east")
-    report(mesh, signerNotAfter="2030-06-01T00:00:00Z")
-    mesh.server.audit.clear()
-    code, out, _ = mesh.run("federation", "revoke", "west", "--yes")
-    assert (code, "valid until 2030-06-01T00:00:00Z" in out) == (0, True)
-    assert next(entry.info.resource for entry in mesh.server.writes()) == names.FEDERATED_CLUSTER
-    left = everything(mesh)
-    assert all("deletionTimestamp" in item["metadata"] for item in left.values()), left.keys()
-    assert len(everything(mesh, "east")) == 8
-
-
-def test_revoking_asks_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    mesh = primary()
-    mesh.run("federation", "invite", "west")
-    monkeypatch.setattr("typer.confirm", lambda _: False)
-    code, out, _ = mesh.run("federation", "revoke", "west")
-    assert (code, "nothing was changed" in out, len(everything(mesh))) == (1, True, 8)
-    monkeypatch.setattr("typer.confirm", lambda _: True)
-    assert mesh.run("federation", "revoke", "west")[0] == 0
-
-
-def test_revoking_who_was_never_here_is_an_error() -> None:
-    mesh = primary()
-    code, _, errors = mesh.run("federation", "revoke", "west", "--yes")
-    assert (code, "no cluster 'west' is registered" in errors) == (2, True)
-    assert mesh.server.writes() == []
-
-
-def test_revoking_again_ends_what_was_left_half_done_and_no_more() -> None:
-    mesh = primary()
-    mesh.run("federation", "invite", "west")
-    mesh.server.delete(names.FEDERATED_CLUSTER, "west")
-    binding: tuple[Resource, str] = (names.CLUSTER_ROLE_BINDING, "meshca-fed-west")
-    mesh.server.merge(*binding, "", {"metadata": {"labels": {names.LABEL_FEDERATED_CLUSTER: None}}})
-    code, out, _ = mesh.run("federation", "revoke", "west", "--yes")
-    assert (code, "left alone" in out) == (0, True)
-    assert mesh.server.find(*binding) is not None
-    assert mesh.server.find(names.CLUSTER_ROLE, "meshca-fed-west") is None
-
-
-# --- status -----------------------------------------------------------------------------------------
-
-
-def joined(*conditions: JSON, **more: Any) -> Mesh:
-    mesh = primary()
-    mesh.run("federation", "invite", "west")
-    fingerprint = Bundle.of([mesh.a.root]).fingerprints[0]
-    good = [condition(kind, "True", "AsExpected") for kind in ("Ready", "Reachable", "Converged")]
-    report(
-        mesh,
-        **{
-            "activeRoot": fingerprint,
-            "roots": [fingerprint],
-            "signerNotAfter": "2030-06-01T00:00:00Z",
-            "lastSeen": "2030-01-01T11:58:00Z",
-            "leaves": [{"root": fingerprint, "leaves": 7}, {"root": "ff" * 32, "leaves": 0}],
-            "conditions": [*(conditions or good)],
-        }
-        | more,
-    )
-    return mesh
-
-
-def test_status_shows_who_follows() -> None:
-    code, out, _ = joined().run("federation", "status")
-    heading, row = out.splitlines()
-    assert (code, heading.split()[0]) == (0, "SECONDARY")
-    for part in ("west", "default", "yes", "(2 min ago)", "2030-06-01T00:00:00Z", "default-a: 7"):
-        assert part in row, (part, row)
-
-
-def test_status_names_who_holds_a_rotation_up() -> None:
-    mesh = joined(condition("Ready", "True", "AsExpected"), condition("Converged", "False", "Behind", "old"))
-    mesh.status({"conditions": [*FINE, condition("Degraded", "True", "SecondaryBehind", "west holds it up")]})
-    code, out, _ = mesh.run("federation", "status")
-    assert (code, "WRONG  default: Degraded, SecondaryBehind: west holds it up" in out) == (1, True)
-    assert "note  west: not Converged, Behind: old" in out
-    assert "un-register it" in out
-
-
-def test_status_of_who_is_silent_or_was_never_seen() -> None:
-    code, out, _ = joined(condition("Reachable", "False", "Silent", "for 2 d")).run("federation", "status")
-    assert (code, "WRONG  west: not Reachable, Silent: for 2 d" in out) == (1, True)
-    mesh = primary()
-    mesh.run("federation", "invite", "west")
-    code, out, _ = mesh.run("federation", "status")
-    assert (code, "has its join manifest been applied?" in out, "has not looked" in out) == (0, True, True)
-
-
-def follower(*conditions: JSON, **federation: Any) -> Mesh:
-    mesh = Mesh()
-    mesh.configure(*conditions)
-    mesh.root("default-a", mesh.a)
-    primary_ = {"kubeconfigSecretName": "meshca-primary-default", "bundleDigest": "0" * 64}
-    mesh.server.merge(names.CA_CONFIGURATION, "default", "", {"spec": {"federation": {"primary": primary_}}})
-    if federation:
-        mesh.status({"federation": federation})
-    return mesh
-
-
-def test_status_of_a_secondary_shows_whom_it_follows() -> None:
-    mesh = follower(*FINE, condition("Reachable", "True", "Connected"))
-    code, found = mesh.json("federation", "status")
-    (one,) = found["primaries"]
-    assert (code, one["reachable"], one["activeRoot"]) == (0, "yes", "default-a")
-    code, out, _ = mesh.run("federation", "status")
-    assert (code, "default, by Secret meshca-primary-default" in out) == (0, True)
-
-
-def test_status_of_a_secondary_says_what_is_wrong() -> None:
-    mesh = follower(
-        *FINE,
-        condition("Reachable", "False", "PrimaryUnreachable", "for 3 min"),
-        condition("Degraded", "True", "ClockSkew", "5 min"),
-    )
-    code, out, _ = mesh.run("federation", "status")
-    assert code == 1
-    assert "WRONG  default: not Reachable, PrimaryUnreachable: for 3 min" in out
-    assert "WRONG  default: Degraded, ClockSkew" in out
-    code, out, _ = follower(FINE[0]).run("federation", "status")
-    assert (code, "has not said yet whether it is Reachable" in out) == (0, True)
-
-
-def test_a_primary_that_is_degraded_otherwise_is_for_the_other_status() -> None:
-    mesh = primary(*FINE, condition("Degraded", "True", "ClockSkew"))
-    code, out, _ = mesh.run("federation", "status")
-    assert (code, out.strip()) == (
-        0,
-        "this cluster shares no roots: nobody is registered, and it follows nobody",
-    )
-
-
-def test_status_is_json_for_programs() -> None:
-    code, found = joined().json("federation", "status")
-    (one,) = found["secondaries"]
-    assert (code, found["fine"], one["name"], one["leaves"]) == (0, True, "west", {"default-a": 7})
-
-
-# --- plain manifests --------------------------------------------------------------------------------
 
 
 def test_the_example_registers_what_the_command_would() -> None:
