@@ -31,6 +31,7 @@ KINDS = (
     "intermediatecertificaterequests",
     "federatedclusters",
 )
+MUTATING = "/apis/admissionregistration.k8s.io/v1/mutatingadmissionpolicies/requester-defaults.meshca.dev"
 DEFAULT: JSON = {
     "apiVersion": "meshca.dev/v1alpha1",
     "kind": "CAConfiguration",
@@ -98,6 +99,33 @@ def wait_served(cluster: Cluster, timeout: float = 60.0) -> None:
         # Waiting for nothing in particular ends with the first list that succeeds.
         cluster.wait_for(lambda _: True, f"{GROUP}/{kind}", timeout)
     wait_known(cluster, "meshca.dev", KINDS, version="v1alpha1", timeout=timeout)
+
+
+def wait_filled(cluster: Cluster, timeout: float = 60.0) -> None:
+    """Return once the mutating policy, if there is one, fills in who asks for a leaf; seconds.
+
+    For after a start of the API server: it reads the schemas of CRDs every five seconds, and its mutating
+    policies refuse with 503 what they know no schema of. Nothing announces that they know one.
+    """
+    if not exists(cluster, MUTATING):
+        return
+    probe = {
+        "apiVersion": "meshca.dev/v1alpha1",
+        "kind": "LeafCertificateRequest",
+        "metadata": {"name": "probe"},
+        "spec": {"serviceAccountName": "default", "secretName": "probe-tls"},
+    }
+    where = f"{GROUP}/namespaces/default/leafcertificaterequests?dryRun=All"
+
+    def said() -> JSON:
+        return dict(cluster.exchange("POST", where, probe).body)
+
+    polling.until(
+        lambda: said().get("spec", {}).get("requester"),
+        lambda: f"{MUTATING} does not fill in who asks: {said()}",
+        timeout=timeout,
+        every=0.2,
+    )
 
 
 def wait_known(

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from e2e import scenario
+from e2e import installation, scenario
 from e2e.federation import crossing
 from e2e.federation.world import SECONDS, wait_converged, wait_follows
 from e2e.mesh import rotation
@@ -111,6 +111,7 @@ def test_a_primary_that_is_down_stops_no_issuing_and_is_found_again(mesh: Mesh) 
         assert scenario.ready(status)["status"] == "True"
     finally:
         primary.start_apiserver()
+    installation.wait_filled(primary)
     mesh.primary.operator.wait_ready()
     scenario.wait_ca(member.cluster, mesh.authority, "Connected", kind="Reachable", timeout=SECONDS)
     made = [

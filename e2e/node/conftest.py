@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,6 +15,7 @@ from e2e.witness import Witness
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{installation.NAMESPACE}/leases/{installation.RELEASE}"
 WAIT = ("--wait", "--timeout=120s")
 
 
@@ -45,6 +47,22 @@ def install(cluster: NodeCluster) -> None:
     values = ("--set", "managedKeys.namespaces={*}")
     helm(cluster, "install", str(installation.CHART), "--create-namespace", *values, *WAIT)
     installation.wait_served(cluster)
+
+
+def settle(cluster: NodeCluster) -> None:
+    """Return once a release, if there is one, works again after its servers were away."""
+    installation.wait_filled(cluster)
+    if not installation.exists(cluster, LEASE):
+        return
+    back = datetime.now(UTC)
+
+    def led(leases: list[dict[str, Any]]) -> bool:
+        return any(
+            lease["spec"]["holderIdentity"] and datetime.fromisoformat(lease["spec"]["renewTime"]) > back
+            for lease in leases
+        )
+
+    cluster.wait_for(led, LEASE)
 
 
 @pytest.fixture(scope="session")

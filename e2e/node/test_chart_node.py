@@ -15,7 +15,7 @@ import pytest
 from e2e import image, installation, polling, workload
 from e2e.errors import ApiError
 from e2e.node import cgroups
-from e2e.node.conftest import WAIT, helm, install
+from e2e.node.conftest import LEASE, WAIT, helm, install
 
 if TYPE_CHECKING:
     from e2e.installation import Installation
@@ -26,7 +26,6 @@ pytestmark = pytest.mark.node
 JSON = dict[str, Any]
 HOME = installation.NAMESPACE
 DEPLOYMENT = f"/apis/apps/v1/namespaces/{HOME}/deployments/{installation.RELEASE}"
-LEASE = f"/apis/coordination.k8s.io/v1/namespaces/{HOME}/leases/{installation.RELEASE}"
 PODS = f"/api/v1/namespaces/{HOME}/pods"
 SECRETS = f"/api/v1/namespaces/{HOME}/secrets?labelSelector=meshca.dev/key-role"
 ROOTS = "/apis/meshca.dev/v1alpha1/caroots"

@@ -15,7 +15,7 @@ import pytest
 import meshca
 from e2e import image, polling
 from e2e.node import cgroups, layout
-from e2e.node.conftest import made
+from e2e.node.conftest import made, settle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -185,6 +185,8 @@ def test_servers_come_back_at_the_same_address_with_their_data(node: NodeCluster
     node.kill_etcd()
     node.start_etcd()
     node.restart_apiserver()
+    # Scenarios that issue share this cluster, and may come next.
+    settle(node)
     assert node.server == server
     assert node.request("DELETE", "/api/v1/namespaces/default/configmaps/kept")["status"] == "Success"
 
