@@ -9,6 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from e2e import roots, scenario, workload
+from tests.fakes.pki import rfc8410_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -107,6 +108,7 @@ def test_a_managed_secret_tampered_with_is_made_anew_or_left_to_who_took_it(
     """All at once, for the operator repairs each one by itself."""
     cluster = installed.cluster
     tampered = TAMPERED | {
+        "a key of a wrong length": {"tls.key": encode(rfc8410_key(112, b"x" * 31))},
         "no roots": {"ca.crt": ""},
         "another's roots": {"ca.crt": encode(STRANGER[0])},
     }

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import dsa, ed25519
 from cryptography.x509.oid import NameOID
 
-from meshca.pki import issuance, keys
+from meshca.pki import issuance, keys, pem
 from meshca.pki.identity import SPIFFEID, PathTemplate, TrustDomain
 from meshca.pki.keys import KeySpec, PrivateKey
 from meshca.pki.profile import RootProfile, SignerProfile
@@ -230,3 +230,10 @@ def request(
 def uri(text: str) -> x509.UniformResourceIdentifier:
     """Write a URI name."""
     return x509.UniformResourceIdentifier(text)
+
+
+def rfc8410_key(kind: int, raw: bytes) -> bytes:
+    """Return a PKCS #8 key of RFC 8410 as PEM, whatever its length; kind 110 is X25519, 112 Ed25519."""
+    inner = bytes([4, len(raw)]) + raw
+    body = bytes([2, 1, 0, 0x30, 5, 6, 3, 0x2B, 0x65, kind, 4, len(inner)]) + inner
+    return pem.encode(bytes([0x30, len(body)]) + body, label="PRIVATE KEY").encode()

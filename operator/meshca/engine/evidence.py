@@ -9,11 +9,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from meshca.errors import InvalidError
 from meshca.pki import chain
 from meshca.pki.certificates import fingerprint, load_all
+from meshca.pki.garbage import GARBAGE
 from meshca.planning.views import IssuedFacts, chain_digest
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _is_for(view: LeafView, leaf: x509.Certificate) -> bool:
         return True
     try:
         return x509.load_pem_x509_csr(view.spec.request.encode()).public_key() == leaf.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except GARBAGE:
         return False
 
 

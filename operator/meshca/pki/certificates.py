@@ -12,11 +12,11 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 
 from meshca.errors import InvalidError
 from meshca.pki import pem as pem_text
+from meshca.pki.garbage import GARBAGE
 from meshca.pki.identity import SPIFFEID, TrustDomain
 from meshca.pki.keys import KeySpec, PublicKey, known_key, public_key_info, spec_of
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 CHAIN_LIMIT_BYTES: Final = 64 * 1024
 CHAIN_LIMIT: Final = 10
-_GARBAGE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 Extensions = dict[x509.ObjectIdentifier, "x509.Extension[x509.ExtensionType]"]
 
@@ -61,7 +53,7 @@ def load(der: bytes) -> x509.Certificate:
         certificate = x509.load_der_x509_certificate(der)
         facts(certificate)
         certificate.issuer  # noqa: B018  parsed when it is first asked for
-    except _GARBAGE:
+    except GARBAGE:
         # What the parser says may quote bytes of the input, so it stays out.
         raise InvalidError("certificate: it cannot be decoded as X.509") from None
     return certificate

@@ -31,6 +31,7 @@ from meshca.pki.certificates import (
     public_key_of,
     subject_key_id_of,
 )
+from meshca.pki.garbage import GARBAGE
 from meshca.pki.imported import check_imported_root
 from meshca.pki.keys import check_ca_key
 from meshca.pki.signatures import check_algorithm
@@ -100,7 +101,7 @@ def check_issued(certificate: x509.Certificate, issuer: x509.Certificate) -> Non
         raise InvalidError(f"{_name(certificate)}: {error.message}", reason=BAD_SIGNATURE) from None
     try:
         certificate.verify_directly_issued_by(issuer)
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *GARBAGE):
         raise InvalidError(
             f"{_name(certificate)}: the signature does not verify under the key of {_name(issuer)}",
             reason=BAD_SIGNATURE,

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 
 from meshca.errors import InvalidError
 from meshca.pki import pem as pem_text
 from meshca.pki.certificates import by_oid, pick
+from meshca.pki.garbage import GARBAGE
 from meshca.pki.keys import LEAF_KEYS, KeyPolicy, KeySpec, PublicKey, known_key
 from meshca.pki.signatures import check_algorithm
 
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 
 LIMIT_BYTES: Final = 16 * 1024
 _NAMES_LIMIT: Final = 100
-_GARBAGE: Final = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +53,7 @@ def parse(
         return _read(x509.load_der_x509_csr(der), keys)
     except InvalidError as error:
         raise InvalidError(f"certificate request: {error.message}") from None
-    except _GARBAGE:
+    except GARBAGE:
         # What the parser says may quote bytes of the input, so it stays out.
         raise InvalidError("certificate request: it cannot be decoded as PKCS #10") from None
 

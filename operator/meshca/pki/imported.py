@@ -15,6 +15,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from meshca.errors import InvalidError
 from meshca.pki.certificates import extension, load_one, path_length_of, public_key_of, trust_domain_of
+from meshca.pki.garbage import GARBAGE
 from meshca.pki.issuer import check_can_issue
 from meshca.pki.keys import PrivateKey, check_ca_key, load_private, matches
 from meshca.pki.lint import critical_findings
@@ -79,7 +80,7 @@ def _check_key_and_signature(certificate: x509.Certificate) -> None:
         certificate.verify_directly_issued_by(certificate)
     except InvalidError as error:
         raise InvalidError(f"root certificate: {error.message}") from None
-    except (InvalidSignature, ValueError, TypeError):
+    except (InvalidSignature, *GARBAGE):
         raise InvalidError(
             "root certificate: it is not self-signed: its signature does not verify under its own key"
         ) from None

@@ -13,11 +13,11 @@ from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING, Final, Self, cast
 
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from meshca.errors import InvalidError
+from meshca.pki.garbage import GARBAGE
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -211,7 +211,7 @@ def _load(pem: bytes, *, trusted: bool) -> PrivateKey:
         raise InvalidError(f"the private key is larger than {PEM_LIMIT_BYTES} bytes")
     try:
         key = serialization.load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=trusted)
-    except (ValueError, TypeError, UnsupportedAlgorithm):
+    except GARBAGE:
         raise InvalidError(
             "the private key is not one unencrypted PEM key in PKCS #8, SEC 1 or PKCS #1 form"
         ) from None
@@ -231,7 +231,7 @@ def matches(private: PrivateKey, certificate: x509.Certificate) -> bool:
     """Tell whether a certificate is about the public half of this key."""
     try:
         return private.public_key() == certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm):
+    except GARBAGE:
         return False
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 
+from meshca.pki.garbage import GARBAGE
 from meshca.pki.profile import CA_BACKDATE
 from meshca.pki.renewal import half_life
 
@@ -52,7 +53,7 @@ def _signs_under(secret: KeySecret, root: Root, now: datetime) -> bool:
         return False
     try:
         secret.certificate.verify_directly_issued_by(root.certificate)
-    except (ValueError, TypeError, InvalidSignature):
+    except (InvalidSignature, *GARBAGE):
         return False
     return True
 

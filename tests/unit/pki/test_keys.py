@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import traceback
+from contextlib import suppress
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa, x25519
+from hypothesis import given
+from hypothesis import strategies as st
 
 from meshca.errors import InvalidError
 from meshca.pki import certificates, keys
+from meshca.pki import pem as pem_text
 from meshca.pki.keys import CA_KEYS, LEAF_KEYS, KeyAlgorithm, KeySpec
-from tests.fakes.pki import CA_SPECS, LEAF_SPECS, authority, craft, dsa_key, key, spec
+from tests.fakes.pki import CA_SPECS, LEAF_SPECS, authority, craft, dsa_key, key, rfc8410_key, spec
 
 PEM = serialization.Encoding.PEM
 PKCS8 = serialization.PrivateFormat.PKCS8
@@ -170,9 +174,7 @@ def _broken_rsa() -> bytes:
     )
     middle = len(der) // 2
     spoiled = der[:middle] + bytes([der[middle] ^ 0x55]) + der[middle + 1 :]
-    from meshca.pki import pem
-
-    return pem.encode(spoiled, label="RSA PRIVATE KEY").encode()
+    return pem_text.encode(spoiled, label="RSA PRIVATE KEY").encode()
 
 
 @pytest.mark.parametrize(
@@ -185,8 +187,20 @@ def _broken_rsa() -> bytes:
         _broken_rsa,
         lambda: keys.to_pem(key())[:-60],
         lambda: key().public_key().public_bytes(PEM, serialization.PublicFormat.SubjectPublicKeyInfo),
+        rfc8410_key(112, b"x" * 31),
+        rfc8410_key(112, b"x" * 33),
     ],
-    ids=["empty", "garbage", "no DER", "encrypted", "inconsistent RSA", "cut off", "a public key"],
+    ids=[
+        "empty",
+        "garbage",
+        "no DER",
+        "encrypted",
+        "inconsistent RSA",
+        "cut off",
+        "a public key",
+        "a short Ed25519",
+        "a long Ed25519",
+    ],
 )
 def test_226_an_unreadable_key_is_refused_with_a_text_that_quotes_nothing(pem: object) -> None:
     given = pem() if callable(pem) else pem
@@ -200,6 +214,12 @@ def test_226_an_unreadable_key_is_refused_with_a_text_that_quotes_nothing(pem: o
     assert caught.value.__suppress_context__
     shown = "".join(traceback.format_exception(caught.value))
     assert not any(line in shown for line in given.decode().splitlines() if len(line) > 8)
+
+
+@given(st.sampled_from([110, 111, 112, 113]), st.binary(max_size=100))
+def test_a_key_of_any_length_is_read_or_refused(kind: int, raw: bytes) -> None:
+    with suppress(InvalidError):
+        keys.load_trusted(rfc8410_key(kind, raw))
 
 
 def test_a_huge_text_is_refused_before_it_is_parsed() -> None:

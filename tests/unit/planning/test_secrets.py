@@ -21,6 +21,8 @@ from tests.fakes import pki
 PAIR = pki.authority()
 OTHER = pki.authority(name=" other")
 LEAF_KEY = pki.key("ECDSA 256", "leaf")
+SHORT_KEY = pki.rfc8410_key(112, b"x" * 31)
+"""The library answers it with an error of its own kind."""
 CHAIN = certificates.to_pem(PAIR.leaf(LEAF_KEY.public_key()), PAIR.signer)
 OWNER = {"apiVersion": names.API_VERSION, "kind": "LeafCertificateRequest", "name": "web", "uid": "u1"}
 
@@ -111,6 +113,7 @@ def test_sound_managed_secret() -> None:
         pytest.param({"tls.crt": encode("hello")}, id="certificate"),
         pytest.param({"tls.crt": encode(CHAIN.split("\n-----BEGIN")[0])}, id="signer cut off"),
         pytest.param({"tls.key": encode("hello")}, id="key"),
+        pytest.param({"tls.key": encode(SHORT_KEY)}, id="key of a wrong length"),
         pytest.param({"tls.key": encode(keys.to_pem(OTHER.root_key))}, id="another key"),
         pytest.param({"ca.crt": ""}, id="bundle emptied"),
         pytest.param({"ca.crt": encode("hello")}, id="bundle garbage"),
@@ -162,7 +165,9 @@ def test_entry_that_is_missing_is_named() -> None:
 @given(
     st.dictionaries(
         st.sampled_from(["tls.crt", "tls.key", "ca.crt"]),
-        st.text() | st.binary().map(encode) | st.sampled_from([encode(CHAIN), encode(keys.to_pem(LEAF_KEY))]),
+        st.text()
+        | st.binary().map(encode)
+        | st.sampled_from([encode(CHAIN), encode(keys.to_pem(LEAF_KEY)), encode(SHORT_KEY)]),
     )
 )
 def test_no_data_that_anybody_writes_raises(data: dict[str, str]) -> None:
