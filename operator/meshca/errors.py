@@ -8,7 +8,8 @@
     │   └── InvalidError        malformed, unsupported or out of bounds
     ├── TransientError          try again later, after ``retry_after`` seconds at the earliest
     │   ├── ThrottledError      the API server asked us to slow down (429)
-    │   └── UnknownOutcomeError a write was sent and no answer came: observe before trying again
+    │   ├── UnknownOutcomeError a write was sent and no answer came: observe before trying again
+    │   └── LeaseExpiringError  not sent, since another may lead before it ends: stop, do nothing instead
     ├── ConflictError           somebody else wrote first: observe again
     │   └── AlreadyExistsError  the object to be created is there already
     ├── NotFoundError           the object is not there
@@ -58,6 +59,10 @@ class ThrottledError(TransientError):
 
 class UnknownOutcomeError(TransientError):
     """A write got no answer, so it may or may not have happened."""
+
+
+class LeaseExpiringError(TransientError):
+    """A write was not sent, because the Lease may be lost before it ends; nor may anything else be."""
 
 
 class ConflictError(MeshCAError):

@@ -14,7 +14,7 @@ from contextvars import Context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from meshca.errors import TransientError, UnknownOutcomeError
+from meshca.errors import LeaseExpiringError, TransientError, UnknownOutcomeError
 from meshca.kube.transport import Response, Stream
 from tests.fakes.apiserver import status
 from tests.fakes.apiserver.faults import AnswerLostError, UnreachableError
@@ -131,7 +131,7 @@ class SimTransport:
             method, path, dict(params or {}), body or b"", content_type, accept, self._user, AGENT
         )
         if method != "GET" and not self._may_write():
-            raise TransientError(f"{method} {path}: the Lease may be lost", reason="LeaseExpiring")
+            raise LeaseExpiringError(f"{method} {path}: the Lease may be lost")
         answer = await self._exchange(request, timeout)
         return Response(answer.status, _lower(answer.headers), answer.body)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshca.api.names import FIELD_MANAGER, SERVICE_ACCOUNT, TOKEN_REQUEST
-from meshca.errors import GoneError, MeshCAError, TransientError, UnknownOutcomeError
+from meshca.errors import GoneError, LeaseExpiringError, MeshCAError, TransientError, UnknownOutcomeError
 from meshca.kube.addresses import key, object_path, path_of, place
 from meshca.kube.answers import WatchEvent, decoded, failure, watch_event
 from meshca.kube.times import ServerTime
@@ -289,9 +289,7 @@ class Gateway:
         kind = f"{resource.kind}/{subresource}" if subresource else resource.kind
         what = f"{verb} {kind} {target}"
         if self._fence() < WRITE_SECONDS:
-            raise TransientError(
-                f"{what}: the Lease may be lost before the write ends", reason="LeaseExpiring"
-            )
+            raise LeaseExpiringError(f"{what}: the Lease may be lost before the write ends")
         if typed:
             body = body | {"apiVersion": resource.api_version, "kind": resource.kind}
         self._on_write(kind, verb)

@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from meshca import __version__
-from meshca.errors import TransientError, UnknownOutcomeError
+from meshca.errors import LeaseExpiringError, TransientError, UnknownOutcomeError
 from meshca.kube.transport import Response, Stream
 
 if TYPE_CHECKING:
@@ -45,8 +45,8 @@ def _always() -> bool:
     return True
 
 
-def _late(what: str) -> TransientError:
-    return TransientError(f"{what}: the Lease may be lost before the write ends", reason="LeaseExpiring")
+def _late(what: str) -> LeaseExpiringError:
+    return LeaseExpiringError(f"{what}: the Lease may be lost before the write ends")
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -66,7 +66,7 @@ class _Connector(aiohttp.TCPConnector):
         traces: list[Trace],
         timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109  aiohttp's signature
     ) -> Connection:
-        """Return a connection for a request; ``TransientError`` when it must not be sent any more."""
+        """Return a connection for a request; ``LeaseExpiringError`` when it must not be sent any more."""
         connection = await super().connect(req, traces, timeout)
         if req.method != "GET" and not self._may_write():
             connection.release()
@@ -86,7 +86,7 @@ class _Body(aiohttp.BytesPayload):
         self._may_write = may_write
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        """Write headers and body; ``TransientError`` and nothing at all when they must not be sent."""
+        """Write headers and body; ``LeaseExpiringError`` and nothing at all when they must not be sent."""
         if not self._may_write():
             raise _late(self._what)
         await super().write_with_length(writer, content_length)
