@@ -62,6 +62,7 @@ class Secondary(World):
     uid: str = UID
     join: Join | None = JOIN
     join_problem: str = ""
+    unkept_token: str | None = None
     view: PrimaryView | None = None
     accept_sequence: str = ""
     requested: list[RequestedKey] = field(default_factory=list)
@@ -83,6 +84,7 @@ class Secondary(World):
             requested=tuple(self.requested),
             join=self.join,
             join_problem=self.join_problem,
+            unkept_token=self.unkept_token,
             view=self.view,
             accept_sequence=self.accept_sequence,
         )

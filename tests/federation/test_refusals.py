@@ -7,13 +7,16 @@ import asyncio
 import pytest
 
 from meshca.api import names
-from tests.fakes.engine import Cluster
+from tests.fakes.apiserver.faults import Fault
+from tests.fakes.apiserver.status import ApiError
+from tests.fakes.engine import OPERATOR, Cluster
 from tests.fakes.federation import Federation, federated, joined
 from tests.fakes.meshlife import follows, issues, reason, signers, until
 from tests.fakes.turning import events, trigger
 
 pytestmark = pytest.mark.looptime
 HOUR = 3600
+DAY = 24 * HOUR
 MINUTE = 60
 
 
@@ -58,6 +61,38 @@ async def test_a_token_that_was_revoked() -> None:
         await issues(second, "web")
         found.line.revoked.clear()
         await until(second, "Reachable", "True", "Connected")
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        pytest.param(ApiError(422, "Invalid", "data is immutable"), "JoinSecretInvalid", id="immutable"),
+        pytest.param(ApiError(403, "Forbidden", "no"), "JoinSecretInvalid", id="a policy"),
+        pytest.param(ApiError(500, "InternalError", "webhook"), "AsExpected", id="a webhook that is down"),
+    ],
+)
+async def test_a_renewed_token_that_cannot_be_kept_stops_nothing_else(error: ApiError, told: str) -> None:
+    async with joined() as (found, _):
+        second = found.secondary
+        fault = Fault(
+            verb="patch",
+            resource=names.SECRET,
+            name="meshca-primary-default",
+            user=OPERATOR,
+            times=None,
+            error=error,
+        )
+        second.server.faults.append(fault)
+        await second.until(lambda: fault.hits > 0, 4 * DAY)
+        trigger(found.primary, "one")
+        await follows(found)
+        await until(second, "Degraded", "False" if told == "AsExpected" else "True", told)
+        assert second.condition()[:2] == ("True", "Initialised")
+        tried = fault.hits
+        await asyncio.sleep(HOUR)
+        assert 0 < fault.hits - tried < 30, "it is tried again, at a back-off"
+        second.server.faults.remove(fault)
+        await until(second, "Degraded", "False", "AsExpected", HOUR)
 
 
 async def test_unregistered_and_registered_again() -> None:

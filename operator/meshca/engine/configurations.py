@@ -25,14 +25,16 @@ from meshca.errors import (
     ConflictError,
     ForbiddenError,
     InvalidError,
+    LeaseExpiringError,
     MisconfiguredError,
     RefusedError,
+    TransientError,
 )
 from meshca.planning.authority import Authority
 from meshca.planning.ca import CASnapshot, Publication
 from meshca.planning.configuration import plan_configuration
 from meshca.planning.secondaries import read_secondaries, registered
-from meshca.planning.steps import CrossSign, GatherEvidence, RaiseLeafTTL, ReadBack, RecordPhase
+from meshca.planning.steps import CrossSign, GatherEvidence, RaiseLeafTTL, ReadBack, RecordPhase, RenewJoin
 from meshca.planning.views import Meta, annotations_of
 
 if TYPE_CHECKING:
@@ -85,6 +87,7 @@ class ConfigurationReconciler:
         self._wishes = Wishes(cluster, clock, operator_namespace)
         self._secondaries = SecondaryObserver(cluster, primaries, operator_namespace)
         self._cross_problems: dict[str, dict[tuple[str, str], str]] = {}
+        self._unkept_tokens: dict[str, str] = {}
         self._counted: dict[str, float] = {}
         self._measured: dict[str, set[str]] = {}
         self._repeats = Repeats()
@@ -110,9 +113,10 @@ class ConfigurationReconciler:
             if plan.step is None or problem:
                 await self._write_status(body, plan)
                 self._cross_problems.pop(name, None)
+                self._unkept_tokens.pop(name, None)
                 # A due time by a clock that is wrong may come too late once it is put right.
                 blocked = bool(snapshot.cross_problems) or snapshot.clocks_differ
-                return Outcome(retry=bool(problem) or blocked), plan.due
+                return Outcome(retry=bool(problem) or blocked or snapshot.unkept_token is not None), plan.due
             try:
                 evidence += await self._take(plan, body)
             except AlreadyExistsError as error:
@@ -141,10 +145,28 @@ class ConfigurationReconciler:
                 await self._lookout.read_back(meta.name)
             case GatherEvidence(root):
                 return (await self._lookout.evidence(meta.name, root),)
+            case RenewJoin():
+                if not await self._keep_token(plan, body):
+                    return ()
             case _:
                 await self._executor.execute(plan, body)
         self._repeats.note(meta, step, self._clock.monotonic())
         return ()
+
+    async def _keep_token(self, plan: CAPlan, body: JSON) -> bool:
+        """Write the token that the link has got; what keeps it from being written stops nothing else."""
+        name = Meta.of(body).name
+        try:
+            await self._executor.execute(plan, body)
+        except (MisconfiguredError, InvalidError, ForbiddenError) as error:
+            self._unkept_tokens[name] = error.message
+        except LeaseExpiringError:
+            raise
+        except TransientError:
+            self._unkept_tokens[name] = ""
+        else:
+            return True
+        return False
 
     def _cannot_cross(self, name: str, plan: CAPlan, why: str) -> bool:
         """Remember, for this look, that a root cannot sign the new one, which may be permitted."""
@@ -189,6 +211,7 @@ class ConfigurationReconciler:
             census=self._lookout.census(meta.name, mine, active),
             cross_signers=self._executor.cross_signers(),
             cross_problems=dict(self._cross_problems.get(meta.name, {})),
+            unkept_token=self._unkept_tokens.get(meta.name),
             delete_keys=annotations_of(body).get(names.ANNOTATION_DELETE_KEYS) == meta.name,
             held=held,
             secondaries=registered(

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
     from meshca.engine.ports import Cluster, Recorder
 
 JSON = dict[str, Any]
-_TOLD = OURS | {Reason.SECONDARY_BEHIND}
+_TOLD = OURS | {Reason.SECONDARY_BEHIND, Reason.JOIN_SECRET_INVALID}
 _ENDED: dict[str, tuple[str, str]] = {
     Reason.NOT_REGISTERED: ("Registered", "the primary signs for this cluster again"),
+    Reason.JOIN_SECRET_INVALID: ("JoinSecretWritten", "the join Secret holds the renewed token"),
     Reason.SECONDARY_BEHIND: ("SecondariesFollow", "no registered cluster lags behind any more"),
 }
 _ACCEPTED = ("PrimaryAccepted", "the primary is followed again")

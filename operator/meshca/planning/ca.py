@@ -236,6 +236,8 @@ class CASnapshot:
     """Of a secondary: the keys for which the primary has yet to make a certificate."""
     join: Join | None = None
     join_problem: str = ""
+    unkept_token: str | None = None
+    """Why the renewed token could not be written, "" where that may pass; None: it was not tried."""
     view: PrimaryView | None = None
     """What the link to the primary knows; None while it has told nothing since the start."""
     accept_sequence: str = ""

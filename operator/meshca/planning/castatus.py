@@ -205,7 +205,8 @@ def _degraded(situation: Situation) -> tuple[bool, str, str]:
         return True, Reason.ADMISSION_POLICY_MISSING, snapshot.admission.message
     if snapshot.clocks_differ:
         return True, Reason.CLOCK_SKEW, CLOCKS_DIFFER
-    return secondarystatus.degraded(situation) or _impaired(situation)
+    wrong = secondarystatus.degraded(situation) or secondarystatus.unkept_token(situation)
+    return wrong or _impaired(situation)
 
 
 def _impaired(situation: Situation) -> tuple[bool, str, str]:

@@ -39,6 +39,8 @@ def renew_join(found: Situation) -> Step | None:
     join, view = found.snapshot.join, found.snapshot.view
     if join is None or view is None or view.token is None or view.token.replaces != join.token_digest:
         return None
+    if found.snapshot.unkept_token is not None:
+        return None
     return RenewJoin(join, view.token)
 
 

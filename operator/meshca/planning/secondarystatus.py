@@ -16,7 +16,7 @@ from meshca.api.v1alpha1.conditions import (
     observed,
     set_condition,
 )
-from meshca.api.v1alpha1.scalars import format_duration
+from meshca.api.v1alpha1.scalars import format_duration, format_time
 from meshca.planning import following, pinning, secondary
 
 if TYPE_CHECKING:
@@ -84,6 +84,16 @@ def degraded(found: Situation) -> tuple[bool, str, str] | None:
     if view.rival:
         return True, Reason.CLUSTER_NAME_CONFLICT, _rival(found)
     return _refused(found)
+
+
+def unkept_token(found: Situation) -> tuple[bool, str, str] | None:
+    """Say that the renewed token of the link cannot be kept, which nothing waits for, or None."""
+    join, why = found.snapshot.join, found.snapshot.unkept_token
+    if join is None or not why:
+        return None
+    ends = f", which expires at {format_time(join.expires)}" if join.expires is not None else ""
+    message = f"Secret {join.meta.name!r} keeps its old token{ends}: the new one cannot be written: {why}"
+    return True, Reason.JOIN_SECRET_INVALID, message
 
 
 def waits_for(found: Situation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -161,6 +162,25 @@ def test_a_fresh_token_is_kept_only_for_the_secret_that_it_was_made_for() -> Non
     assert world.join.token == "fresh"
     assert str(FreshToken("fresh", "x")) == "FreshToken"
     assert "fresh" not in repr(world.view)
+
+
+def test_a_fresh_token_that_cannot_be_kept_stops_nothing_and_is_told() -> None:
+    world = following()
+    assert world.join is not None
+    world.join = replace(world.join, expires=datetime(2026, 3, 2, tzinfo=UTC))
+    world.look(token=FreshToken("fresh", JOIN.token_digest))
+    world.unkept_token = ""
+    world.settle()
+    assert world.done == []
+    assert reason(world, "Degraded") == ("False", "AsExpected")
+    world.unkept_token = "it is immutable"
+    world.settle()
+    assert reason(world, "Degraded") == ("True", "JoinSecretInvalid")
+    assert world.condition("Degraded")[2] == (
+        "Secret 'join' keeps its old token, which expires at 2026-03-02T00:00:00Z: the new one cannot be"
+        " written: it is immutable"
+    )
+    assert reason(world, "Ready") == ("True", "Initialised")
 
 
 def test_a_join_secret_that_is_missing() -> None:

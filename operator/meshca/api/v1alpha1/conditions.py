@@ -144,6 +144,7 @@ REASONS: Final[dict[str, tuple[Reason, ...]]] = {
         Reason.PRIMARY_WENT_BACK,
         Reason.NOT_REGISTERED,
         Reason.CLUSTER_NAME_CONFLICT,
+        Reason.JOIN_SECRET_INVALID,
         Reason.AS_EXPECTED,
     ),
     "Reachable, on a secondary's CAConfiguration": (
