@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Final, Protocol
+
+MOST_SKEW: Final = 60.0
+"""Seconds by which our clock and the API server's may differ."""
 
 
 class Clock(Protocol):
@@ -36,3 +39,8 @@ class SystemClock:
     def monotonic(self) -> float:
         """Return seconds on CLOCK_BOOTTIME where there is one (Linux)."""
         return time.clock_gettime(self._boottime)
+
+
+def differ(skew: float | None) -> bool:
+    """Tell whether two clocks are too many seconds apart; None, not measured yet, is not."""
+    return abs(skew or 0.0) > MOST_SKEW

@@ -164,6 +164,29 @@ async def test_leaves_are_signed_while_the_clocks_differ_and_that_is_told(second
         assert leaf.not_valid_after_utc <= signer.not_valid_after_utc
 
 
+async def test_with_a_clock_that_is_ahead_no_request_is_removed_or_refused_for_good() -> None:
+    """The operator comes up on a node whose clock is wrong by more than the life of a leaf."""
+    cluster = Cluster()
+    cluster.server.clock = cluster.server.writer.clock = LoopClock()
+    cluster.policy()
+    cluster.configure(leaf={"ttl": "8h"})
+    await asyncio.sleep(60)
+    async with cluster.operator():
+        await cluster.until_ready()
+        cluster.leaf()
+        await cluster.until_said("Issued")
+    cluster.clock.step(80 * 3600)
+    async with cluster.operator():
+        await cluster.until(lambda: cluster.condition("Degraded")[:2] == ("True", "ClockSkew"))
+        cluster.leaf("late")
+        await cluster.until_said("Pending", "late")
+        await asyncio.sleep(3600)
+        assert cluster.ready("late")[0] == "Pending"
+        assert cluster.ready()[0] == "Issued"
+        cluster.clock.step(-80 * 3600)
+        await cluster.until_said("Issued", "late", 600)
+
+
 async def test_ca_and_leaves_of_a_clock_that_ran_ahead_are_made_anew_once_it_is_right() -> None:
     """The clocks of operator and API server went wrong together, so that nothing looked odd."""
     cluster = Cluster()

@@ -56,8 +56,6 @@ JSON = dict[str, Any]
 MOST_STEPS = 40
 COUNTED_EVERY = 1.0
 """Seconds between two writes of how far a rotation has come."""
-MOST_SKEW = 60.0
-"""Seconds by which our clock and the API server's may differ."""
 CLUSTER_WIDE = "ClusterTrustBundle"
 
 
@@ -74,7 +72,7 @@ class ConfigurationReconciler:
         lookout: Lookout,
         primaries: Primaries,
         clock: Clock,
-        skew: Callable[[], float | None],
+        clocks_differ: Callable[[], bool],
         telemetry: Telemetry,
         operator_namespace: str,
     ) -> None:
@@ -92,7 +90,7 @@ class ConfigurationReconciler:
         self._measured: dict[str, set[str]] = {}
         self._repeats = Repeats()
         self._clock = clock
-        self._skew = skew
+        self._clocks_differ = clocks_differ
         self._telemetry = telemetry
         self._operator_namespace = operator_namespace
 
@@ -207,7 +205,7 @@ class ConfigurationReconciler:
             publication=self._publication(meta.name),
             provider_problem=problem,
             unreadable_roots=unreadable_roots(roots, meta.name),
-            clocks_differ=abs(self._skew() or 0.0) > MOST_SKEW,
+            clocks_differ=self._clocks_differ(),
             census=self._lookout.census(meta.name, mine, active),
             cross_signers=self._executor.cross_signers(),
             cross_problems=dict(self._cross_problems.get(meta.name, {})),

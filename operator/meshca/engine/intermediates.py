@@ -14,7 +14,6 @@ from meshca.api import names
 from meshca.api.v1alpha1.conditions import ConditionType, Reason, set_condition
 from meshca.api.v1alpha1.scalars import format_time
 from meshca.engine.castate import read_root
-from meshca.engine.configurations import MOST_SKEW
 from meshca.engine.outcome import Outcome
 from meshca.engine.turns import annotate
 from meshca.errors import ConflictError, MisconfiguredError, NotFoundError, RefusedError
@@ -56,7 +55,7 @@ class IntermediateReconciler:
         providers: ProviderRegistry,
         recorder: Recorder,
         clock: Clock,
-        skew: Callable[[], float | None],
+        clocks_differ: Callable[[], bool],
     ) -> None:
         self._cluster = cluster
         self._authorities = authorities
@@ -64,7 +63,7 @@ class IntermediateReconciler:
         self._providers = providers
         self._recorder = recorder
         self._clock = clock
-        self._skew = skew
+        self._clocks_differ = clocks_differ
 
     async def reconcile(self, namespace: str, name: str) -> tuple[Outcome, datetime | None]:
         """Look at one request, do what is due, and return when to look again."""
@@ -103,7 +102,7 @@ class IntermediateReconciler:
             authority=authority,
             root=await self._root(authority.name) if authority is not None else None,
             admission=self._authorities.intermediates_admission,
-            clocks_differ=abs(self._skew() or 0.0) > MOST_SKEW,
+            clocks_differ=self._clocks_differ(),
             successor_since=await self._successor_since(request) if request.issued else None,
         )
 

@@ -37,6 +37,7 @@ from meshca.planning.views import leaf_view
 from meshca.providers.builtin import run_key_work
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from cryptography import x509
@@ -72,6 +73,7 @@ class LeafReconciler:
         clock: Clock,
         telemetry: Telemetry,
         managed: ManagedKeys,
+        clocks_differ: Callable[[], bool],
         operator_namespace: str,
     ) -> None:
         self._cluster = cluster
@@ -88,6 +90,7 @@ class LeafReconciler:
             authorities=authorities,
             clock=clock,
             managed=managed,
+            clocks_differ=clocks_differ,
             operator_namespace=operator_namespace,
         )
         self._verifier = Verifier()

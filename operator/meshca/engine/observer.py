@@ -16,7 +16,7 @@ from meshca.planning.leaf import LeafSnapshot
 from meshca.planning.views import Meta, labels_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from meshca.clock import Clock
     from meshca.engine.authorities import Authorities
@@ -38,6 +38,7 @@ class LeafObserver:
         authorities: Authorities,
         clock: Clock,
         managed: ManagedKeys,
+        clocks_differ: Callable[[], bool],
         operator_namespace: str,
     ) -> None:
         self._cluster = cluster
@@ -45,6 +46,7 @@ class LeafObserver:
         self._authorities = authorities
         self._clock = clock
         self._managed = managed
+        self._clocks_differ = clocks_differ
         self._operator_namespace = operator_namespace
 
     async def observe(self, view: LeafView, *, turn: bool = False) -> LeafSnapshot:
@@ -63,6 +65,7 @@ class LeafObserver:
             secret=self._store.secrets.get(place) if view.spec.managed else None,
             older_claim=self._older_claim(view),
             turn=turn,
+            clocks_differ=self._clocks_differ(),
         )
 
     async def rules_changed(self, snapshot: LeafSnapshot) -> bool:

@@ -96,7 +96,7 @@ def plan_request(snapshot: RequestSnapshot) -> Decision:
 def _granted(snapshot: RequestSnapshot) -> Decision:
     request, since = snapshot.request, snapshot.successor_since
     ends = [moment + KEPT for moment in (request.status.not_after, since) if moment is not None]
-    due = min(ends, default=None)
+    due = _when(snapshot, min(ends, default=None))
     if due is not None and due <= snapshot.now:
         return Remove("a later request took its place" if since else "its certificate has expired")
     registration = snapshot.registration
@@ -111,10 +111,17 @@ def _refused(snapshot: RequestSnapshot, refusal: Refuse) -> Decision:
     since = snapshot.request.settled_at
     if since is None:
         return refusal
-    due = since + KEPT
-    if due <= snapshot.now:
+    due = _when(snapshot, since + KEPT)
+    if due is not None and due <= snapshot.now:
         return Remove("it was refused a day ago")
     return Refuse(refusal.reason, refusal.message, due)
+
+
+def _when(snapshot: RequestSnapshot, end: datetime | None) -> datetime | None:
+    """Return when a request is to be removed; not now while the clocks differ, for it may not be over."""
+    if end is None or not snapshot.clocks_differ:
+        return end
+    return max(end, snapshot.now + LOOK_AGAIN)
 
 
 def _stays(snapshot: RequestSnapshot) -> Wait | Refuse | None:

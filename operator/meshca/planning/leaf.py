@@ -35,6 +35,7 @@ _FINAL = frozenset({Reason.DENIED, Reason.INVALID_REQUEST})
 TERMINAL = _FINAL | {Reason.POLICY_GAP}
 KEEP_EXPIRED = timedelta(hours=1)
 KEEP_REFUSED = timedelta(hours=24)
+LOOK_AGAIN: Final = timedelta(minutes=1)
 NEARLY_OVER = 0.9
 _CANNOT_RENEW = "renewal is due and cannot be done: "
 _CANNOT_MOVE = "the rotation cannot reach this certificate yet: "
@@ -72,6 +73,7 @@ class LeafSnapshot:
     secret: SecretView | None = None
     older_claim: str = ""
     turn: bool = False
+    clocks_differ: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +126,14 @@ ASK_AGAIN: Final = Report(
 
 def plan_leaf(snapshot: LeafSnapshot) -> LeafPlan:
     """Decide the next step for one request."""
+    plan = _next(snapshot)
+    if plan.remove and snapshot.clocks_differ:
+        # By the right clock its holder may need it still, and it is what keeps an older root.
+        return LeafPlan(due=snapshot.now + LOOK_AGAIN)
+    return plan
+
+
+def _next(snapshot: LeafSnapshot) -> LeafPlan:
     leaf = snapshot.leaf
     if leaf.meta.deleting:
         return LeafPlan()

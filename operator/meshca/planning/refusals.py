@@ -109,6 +109,12 @@ def _in_time(snapshot: LeafSnapshot, authority: Authority) -> Refusal | None:
         return Refusal(Reason.INVALID_REQUEST, error.message)
     if snapshot.now < closes:
         return None
+    if snapshot.clocks_differ:
+        return Refusal(
+            Reason.PENDING,
+            "the request seems older than the lifetime it asks for, but the operator's clock and the API"
+            " server's differ; set the clocks of both nodes",
+        )
     return Refusal(
         Reason.INVALID_REQUEST,
         "the request is older than the lifetime it asks for: the next one needs a new key",

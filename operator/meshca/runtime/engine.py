@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from meshca.api import names
 from meshca.api.policyparts import AdmissionParameters
+from meshca.clock import differ
 from meshca.engine.admissions import AdmissionReconciler
 from meshca.engine.authorities import Authorities
 from meshca.engine.configurations import ConfigurationReconciler
@@ -97,7 +98,7 @@ class Engine:
             lookout=self.lookout,
             primaries=self.primaries,
             clock=clock,
-            skew=lambda: gateway.skew,
+            clocks_differ=lambda: differ(gateway.skew),
             telemetry=telemetry,
             operator_namespace=settings.namespace,
         )
@@ -110,6 +111,7 @@ class Engine:
             clock=clock,
             telemetry=telemetry,
             managed=ManagedKeys(gateway, self.store, clock, settings.managed_key_namespaces),
+            clocks_differ=lambda: differ(gateway.skew),
             operator_namespace=settings.namespace,
         )
         self.workers = Workers(
@@ -134,7 +136,7 @@ class Engine:
                 providers=self.providers,
                 recorder=self.recorder,
                 clock=clock,
-                skew=lambda: gateway.skew,
+                clocks_differ=lambda: differ(gateway.skew),
             ),
         )
 

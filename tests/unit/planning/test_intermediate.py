@@ -204,6 +204,16 @@ def test_request_goes_a_day_after_it_is_of_no_use(
     assert found == (Remove(wanted) if isinstance(wanted, str) else Keep("the signer was granted", wanted))
 
 
+def test_no_request_goes_while_the_clocks_differ() -> None:
+    over = request(granted(notAfter=format_time(NOW - LATER)))
+    found = plan_request(request_snapshot(request=over, clocks_differ=True))
+    assert found == Keep("the signer was granted", NOW + timedelta(minutes=1))
+    refused = request({"conditions": [ready(LATER, "Denied", "False")]})
+    found = plan_request(request_snapshot(request=refused, registration=None, clocks_differ=True))
+    assert isinstance(found, Refuse)
+    assert found.due == NOW + timedelta(minutes=1)
+
+
 @pytest.mark.parametrize("after", [LATER - SECOND, LATER])
 def test_refused_request_goes_a_day_after_the_refusal(after: timedelta) -> None:
     asked = request({"conditions": [ready(after, "Denied", "False")]})

@@ -203,6 +203,14 @@ def test_terminal_refusal_stands_and_is_removed_after_a_day(reason: str) -> None
     assert plan_leaf(snapshot(view, now=NOW + DAY)) == LeafPlan(remove="refused")
 
 
+def test_no_request_is_removed_while_the_clocks_differ() -> None:
+    refused = told(fresh(), Report(state="Failed", ready=False, reason=Reason.DENIED, message="no"))
+    for view, now in ((MANUAL, END + HOUR), (refused, NOW + 2 * DAY)):
+        found = snapshot(view, now=now)
+        assert plan_leaf(found).remove
+        assert plan_leaf(replace(found, clocks_differ=True)) == LeafPlan(due=now + MINUTE)
+
+
 def test_refusal_without_a_time_is_removed_a_day_from_now() -> None:
     view = replace(
         told(fresh(), Report(state="Failed", ready=False, reason=Reason.DENIED, message="no")),
