@@ -17,7 +17,6 @@ from meshca.engine.work import Urgency
 from meshca.pki import certificates
 from meshca.planning.authority import Authority
 from tests.fakes import pki
-from tests.fakes.apiserver import status as api
 from tests.fakes.apiserver.faults import Fault
 from tests.fakes.engine import OPERATOR, Cluster, ready, with_cluster
 
@@ -337,48 +336,3 @@ async def test_secret_of_another_identity_is_not_taken_over() -> None:
         leaf = check_pair(cluster)
         assert certificates.uris_of(leaf) == ("spiffe://example.org/ns/shop/sa/web",)
         assert leaf != certificates.load_all(base64.b64decode(data["tls.crt"]))[0]
-
-
-async def test_keys_are_kept_only_where_the_chart_allows() -> None:
-    cluster = Cluster()
-    cluster.policy()
-    cluster.configure()
-    await asyncio.sleep(60)
-    async with cluster.operator(managed_key_namespaces=("elsewhere",)):
-        cluster.leaf(secretName="web-tls")
-        await cluster.until_said("ManagedKeysNotAllowed")
-        assert "managedKeys.namespaces" in cluster.said()
-        assert cluster.server.find(names.SECRET, "web-tls", "shop") is None
-
-
-@with_cluster
-async def test_secret_that_the_api_server_refuses_is_told_and_heals(cluster: Cluster) -> None:
-    refuse = cluster.server.fault(
-        verb="create",
-        resource=names.SECRET,
-        times=None,
-        error=api.ApiError(403, "Forbidden", "secrets is forbidden: exceeded quota: q, limited: secrets=1"),
-    )
-    cluster.leaf(secretName="web-tls")
-    await cluster.until_said("ManagedKeysNotAllowed")
-    assert "exceeded quota" in cluster.said()
-    cluster.written()
-    await asyncio.sleep(HOUR)
-    assert [kind for _, kind, _, code in cluster.written() if code < 300] == []
-    refuse.times = 0
-    await cluster.until_said("Issued", seconds=400)
-
-
-@pytest.mark.parametrize("name", ["meshca-root-default-0123456789", "meshca-x"])
-@with_cluster
-async def test_reserved_names_are_refused(cluster: Cluster, name: str) -> None:
-    cluster.leaf(secretName=name)
-    await cluster.until_said("InvalidRequest")
-    assert "are reserved" in cluster.said()
-
-
-@with_cluster
-async def test_requests_in_the_operators_namespace_are_refused(cluster: Cluster) -> None:
-    cluster.account("meshca-system", "web")
-    cluster.leaf("web", "meshca-system", secretName="x")
-    await cluster.until(lambda: cluster.ready("web", "meshca-system") == ("Failed", "Denied"))

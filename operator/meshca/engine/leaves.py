@@ -31,7 +31,7 @@ from meshca.pki import issuance, keys
 from meshca.pki.certificates import public_key_of, to_pem
 from meshca.pki.renewal import renew_at
 from meshca.planning.authority import Authority
-from meshca.planning.leaf import FAILED, is_move, plan_leaf, refused
+from meshca.planning.leaf import FAILED, is_move, is_repair, plan_leaf, refused
 from meshca.planning.refusals import Refusal
 from meshca.planning.views import leaf_view
 from meshca.providers.builtin import run_key_work
@@ -222,6 +222,9 @@ class LeafReconciler:
         view = snapshot.leaf
         sign = partial(self._sign, issue=issue, authority=authority)
         try:
+            if is_repair(snapshot) and await self._managed.is_sound(view):
+                # Its watch has yet to tell, or was refused: a restart is no reason for a new key.
+                return await self._pass(view, turn=snapshot.turn)
             kept = await self._managed.ensure(view, issue, authority, sign)
         except ForbiddenError as error:
             return await self._refuse_secret(snapshot, error)

@@ -7,23 +7,25 @@ always has a new key. Never keeps a key in memory.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.engine.evidence import facts_of_issue, facts_of_text, root_of
 from meshca.engine.intake import newer
-from meshca.errors import AlreadyExistsError, InvalidError, NotFoundError, UnknownOutcomeError
+from meshca.errors import AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError, UnknownOutcomeError
 from meshca.pki import chain, keys
 from meshca.pki.certificates import load_all, to_pem
+from meshca.planning.leaf import secret_is_sound
 from meshca.planning.moves import bundle_digest
 from meshca.planning.refusals import secret_conflict
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode, owner_uid, secret_view
-from meshca.planning.views import Meta
+from meshca.planning.views import Meta, labels_of
 from meshca.providers.builtin import run_key_work
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection
+    from collections.abc import Awaitable, Callable, Collection, Iterator
 
     from cryptography import x509
 
@@ -84,6 +86,16 @@ class ManagedKeys:
             return kept
         return await self._renew(view, issue, authority, sign, Meta.of(body))
 
+    async def is_sound(self, view: LeafView) -> bool:
+        """Look at the Secret itself, and tell whether it holds what was issued, whatever was known of it."""
+        place = (view.meta.namespace, view.spec.secret_name)
+        body = await self._read(*place)
+        if body is None or labels_of(body).get(names.LABEL_LEAF) != "true":
+            # Without its label nobody would hear what becomes of it.
+            return False
+        self._note(body)
+        return secret_is_sound(view, self._store.secrets[place])
+
     async def rebundle(self, view: LeafView, authority: Authority) -> None:
         """Put the present bundle into the Secret of a request; its key and chain stay as they are."""
         place = (view.meta.namespace, view.spec.secret_name)
@@ -96,7 +108,8 @@ class ManagedKeys:
             },
             "data": {names.BUNDLE_KEY: encode(authority.bundle)},
         }
-        self._note(await self._cluster.patch(names.SECRET, place[1], place[0], body))
+        with _not_the_requests_fault():
+            self._note(await self._cluster.patch(names.SECRET, place[1], place[0], body))
 
     def _may_exist(self, view: LeafView) -> bool:
         """Return whether to read before writing: not for a fresh request whose Secret nobody has seen."""
@@ -118,7 +131,8 @@ class ManagedKeys:
     ) -> Kept:
         key, leaf, text = await self._pair(issue, authority, sign)
         try:
-            body = await self._cluster.create(names.SECRET, _secret(view, key, text, authority.bundle))
+            with _not_the_requests_fault():
+                body = await self._cluster.create(names.SECRET, _secret(view, key, text, authority.bundle))
         except UnknownOutcomeError:
             self._doubtful.add((view.meta.namespace, view.spec.secret_name))
             raise
@@ -148,7 +162,8 @@ class ManagedKeys:
         key, leaf, text = await self._pair(issue, authority, sign)
         wanted = _secret(view, key, text, authority.bundle)
         wanted["metadata"]["uid"] = meta.uid
-        self._note(await self._cluster.apply(names.SECRET, wanted))
+        with _not_the_requests_fault():
+            self._note(await self._cluster.apply(names.SECRET, wanted))
         return Kept(facts=facts_of_issue(leaf, text, authority.root), text=text, signed=True)
 
     async def _pair(
@@ -192,6 +207,15 @@ class ManagedKeys:
         known = self._store.secrets.get(place)
         if known is None or known.uid != view.uid or newer(view.resource_version, known.resource_version):
             self._store.secrets[place] = view
+
+
+@contextmanager
+def _not_the_requests_fault() -> Iterator[None]:
+    """Take for a refusal of ours what the API server calls invalid: a webhook's denial is answered 400."""
+    try:
+        yield
+    except InvalidError as error:
+        raise ForbiddenError(error.message, reason=error.reason) from error
 
 
 def _notes(bundle: str) -> dict[str, str]:

@@ -171,6 +171,14 @@ def is_move(snapshot: LeafSnapshot) -> bool:
     )
 
 
+def is_repair(snapshot: LeafSnapshot) -> bool:
+    """Tell whether a certificate is due only because the Secret, as known, does not hold the one issued."""
+    leaf = snapshot.leaf
+    if leaf.issued is None or _secret_is_sound(snapshot):
+        return False
+    return snapshot.now < renewal_due(leaf, leaf.issued) and not _must_begin_sooner(snapshot)
+
+
 def is_urgent(leaf: LeafView, now: datetime) -> bool:
     """Return whether 90 % of an issued leaf's life is over."""
     if leaf.issued is None:
@@ -280,9 +288,11 @@ def _news(leaf: LeafView, report: Report) -> Report | None:
 
 
 def _secret_is_sound(snapshot: LeafSnapshot) -> bool:
-    leaf, secret = snapshot.leaf, snapshot.secret
-    if not leaf.spec.managed:
-        return True
+    return not snapshot.leaf.spec.managed or secret_is_sound(snapshot.leaf, snapshot.secret)
+
+
+def secret_is_sound(leaf: LeafView, secret: SecretView | None) -> bool:
+    """Tell whether a Secret holds the certificate that a managed request was issued, with its key."""
     return (
         secret is not None
         and secret.consistent
