@@ -14,7 +14,7 @@ from meshca.pki import certificates, keys
 from tests.fakes import pki
 from tests.fakes.apiserver.faults import Fault, RequestInfo
 from tests.fakes.clock import START
-from tests.fakes.engine import NAMESPACE, Cluster
+from tests.fakes.engine import NAMESPACE, OPERATOR, Cluster
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -113,6 +113,28 @@ async def test_imported_root_serves_one_configuration_until_that_is_gone() -> No
         assert len(cluster.server.all(names.CA_ROOT)) == 1
         cluster.server.delete(names.CA_CONFIGURATION, "default")
         await cluster.until(lambda: cluster.condition(name="second")[0] == "True", 30)
+
+
+async def test_of_two_configurations_of_one_moment_only_one_imports_a_root() -> None:
+    cluster = Cluster()
+    cluster.policy()
+    import_secret(cluster, import_root(not_after=FAR, uris=()))
+    provider = {"type": "Builtin", "builtin": {"rootSecretName": "mine"}}
+    slow = Fault(user=OPERATOR, times=None, delay=0.005)
+    cluster.server.faults.append(slow)
+    async with cluster.operator():
+        await asyncio.sleep(60)
+        for name in ("a", "b"):
+            bundle = {"configMapName": name, "clusterTrustBundle": False}
+            cluster.configure(name, trustDomain=f"{name}.org", provider=provider, trustBundle=bundle)
+        await asyncio.sleep(60)
+        said = {cluster.condition(name=name)[1]: name for name in ("a", "b")}
+        assert said.keys() == {"Initialised", "InvalidConfiguration"}
+        assert len(cluster.server.all(names.CA_ROOT)) == 1
+        refused = said["InvalidConfiguration"]
+        assert f"CAConfiguration {said['Initialised']!r}" in cluster.condition(name=refused)[2]
+        cluster.server.delete(names.CA_CONFIGURATION, said["Initialised"])
+        await cluster.until(lambda: cluster.condition(name=refused)[0] == "True", 30)
 
 
 async def test_imported_secret_replaced_in_place_rotates_to_a_root_of_the_same_name() -> None:

@@ -72,8 +72,34 @@ def read_root(body: JSON) -> Root | None:
     )
 
 
+class Imports:
+    """Who is about to import which key: two configurations of the same moment have no CARoot yet that tells.
+
+    One process decides for all of them, so the first to look comes first.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[str, str] = {}
+
+    def first(self, key: str, mine: str, living: Collection[str]) -> str:
+        """Return the configuration that came first with a public key, from now on this one if none did."""
+        self.forget(mine, but=key)
+        if self._first.get(key) not in living:
+            self._first[key] = mine
+        return self._first[key]
+
+    def forget(self, configuration: str, but: str = "") -> None:
+        """Give up what a configuration was about to import, save one key."""
+        kept = {key: owner for key, owner in self._first.items() if owner != configuration or key == but}
+        self._first = kept
+
+
 def alone(
-    imported: ImportedPair | None, roots: Iterable[JSON], living: Collection[str], mine: str
+    imported: ImportedPair | None,
+    roots: Iterable[JSON],
+    living: Collection[str],
+    mine: str,
+    imports: Imports,
 ) -> ImportedPair | None:
     """Refuse an imported root whose key serves another configuration: two meshes would trust each other.
 
@@ -81,6 +107,7 @@ def alone(
     other configuration is gone is free.
     """
     if imported is None or not imported.public_key:
+        imports.forget(mine)
         return imported
     owners: dict[str, str] = {}
     for body in roots:
@@ -88,7 +115,13 @@ def alone(
         if root is not None and root.facts.public_key_sha256 == imported.public_key:
             owners[owner] = root.meta.name
     others = sorted(owners.keys() & set(living))
-    if mine in owners or not others:
+    if mine in owners:
+        return imported
+    first = imports.first(imported.public_key, mine, living)
+    if not others and first != mine:
+        why = f"CAConfiguration {first!r} is about to import the same root: import one with a key of its own"
+        return ImportedPair("", "", why)
+    if not others:
         return imported
     return ImportedPair(
         "",

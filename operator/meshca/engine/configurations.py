@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.api.v1alpha1.castatus import RotationPhase
 from meshca.engine.authorities import BundleWish
-from meshca.engine.castate import alone, read_roots, rival, unreadable_roots
+from meshca.engine.castate import Imports, alone, read_roots, rival, unreadable_roots
 from meshca.engine.limits import DEFAULT_REISSUE_PER_SECOND
 from meshca.engine.outcome import Outcome
 from meshca.engine.repeats import Repeats
@@ -88,6 +88,7 @@ class ConfigurationReconciler:
         self._unkept_tokens: dict[str, str] = {}
         self._counted: dict[str, float] = {}
         self._measured: dict[str, set[str]] = {}
+        self._imports = Imports()
         self._repeats = Repeats()
         self._clock = clock
         self._clocks_differ = clocks_differ
@@ -185,7 +186,7 @@ class ConfigurationReconciler:
         imported = await self._wishes.imported(wish or accepted)
         roots = await self._cluster.list(names.CA_ROOT)
         mine = read_roots(roots, meta.name)
-        imported = alone(imported, roots, {Meta.of(item).name for item in everyone}, meta.name)
+        imported = alone(imported, roots, {Meta.of(item).name for item in everyone}, meta.name, self._imports)
         active = str((body.get("status") or {}).get("activeRoot", ""))
         return CASnapshot(
             now=self._clock.now(),
@@ -306,6 +307,7 @@ class ConfigurationReconciler:
         self._telemetry.forget_configuration(name)
         self._counted.pop(name, None)
         self._measured.pop(name, None)
+        self._imports.forget(name)
         _, _, held = await self._wishes.accepted(name, None)
         if not held:
             return Outcome(), None
