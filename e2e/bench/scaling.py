@@ -29,7 +29,8 @@ a look. Until all chains are read no root is pruned.
 
 **Memory** grows with the number of requests, not with their age, by the figure above; without leaves the
 operator takes some 70 MiB. A request in the store is its spec with the CSR, and the facts of its certificate;
-chains are not kept.
+chains are not kept. Before a prune all requests are listed once more, and each page is let go when it was
+looked at: that takes the same few pages however many requests there are.
 
 **Renewals** are spread between 60 % and 90 % of a leaf's life by a hash of its uid. So even a fleet that was
 made in one moment renews evenly: the first generation within the 30 % of the life in which it falls due, each

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
+from meshca.engine.ports import Page
 from meshca.kube.answers import WatchEvent
-from meshca.kube.gateway import Gateway, Page
+from meshca.kube.gateway import Gateway
 from tests.fakes import pki
 from tests.fakes.apiserver.transport import FakeTransport
 from tests.fakes.engine import OPERATOR, Cluster
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from meshca.api.names import Resource
-    from meshca.kube.gateway import Page as _Page
+    from meshca.engine.ports import Page as _Page
 
 JSON = dict[str, Any]
 NAMESPACES = 100

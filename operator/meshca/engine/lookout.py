@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import hashlib
 import heapq
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.engine.intake import bundle_key, bundle_view
 from meshca.engine.work import Urgency
-from meshca.errors import InvalidError
+from meshca.errors import GoneError, InvalidError, TransientError
 from meshca.pki.certificates import facts, load_all
 from meshca.planning.authority import Authority
 from meshca.planning.ca import Census, Evidence
 from meshca.planning.views import leaf_view
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
 
     from meshca.clock import Clock
@@ -67,22 +68,42 @@ class Lookout:
         )
 
     async def evidence(self, configuration: str, root: Root) -> Evidence:
-        """List all requests and return those whose live leaf was issued under a root."""
+        """List all requests and count those whose live leaf was issued under a root; names the first to end.
+
+        Of a page nothing is kept but that: there may be tens of thousands of requests, of some KiB each.
+        ``TransientError`` when the listing lasted too long to be of one moment.
+        """
+        count = 0
+        first: list[tuple[datetime, str]] = []
+        try:
+            async with aclosing(self._cluster.pages(names.LEAF)) as pages:
+                async for page in pages:
+                    needing = list(self._needing(page.items, configuration, root))
+                    count += len(needing)
+                    first = heapq.nsmallest(MOST_LISTED, [*first, *needing])
+        except GoneError as error:
+            # Not in one piece instead, as other lists are: that would not fit into memory.
+            raise TransientError(
+                f"the listing is begun again: {error.message}", reason=error.reason
+            ) from error
+        return Evidence(
+            root=root.facts.fingerprint,
+            blockers=tuple(name for _, name in first),
+            count=count,
+            next_end=first[0][0] if first else None,
+        )
+
+    def _needing(
+        self, bodies: Iterable[JSON], configuration: str, root: Root
+    ) -> Iterator[tuple[datetime, str]]:
+        """Yield end and name of the live leaves of a configuration that need a root."""
         now = self._clock.now()
-        needing: list[tuple[datetime, str]] = []
-        for body in await self._cluster.list(names.LEAF):
+        for body in bodies:
             if (body.get("spec") or {}).get("caConfigurationName", "default") == configuration:
                 end = self._needs(body, root)
                 if end is not None and end > now:
                     meta = body["metadata"]
-                    needing.append((end, f"{meta['namespace']}/{meta['name']}"))
-        first = heapq.nsmallest(MOST_LISTED, needing)
-        return Evidence(
-            root=root.facts.fingerprint,
-            blockers=tuple(name for _, name in first),
-            count=len(needing),
-            next_end=first[0][0] if first else None,
-        )
+                    yield end, f"{meta['namespace']}/{meta['name']}"
 
     def _needs(self, body: JSON, root: Root) -> datetime | None:
         """Return until when a request's leaf needs a root; None when it does not.

@@ -6,14 +6,23 @@ suite. Nothing here decides anything.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncGenerator, Mapping
 
     from meshca.api.names import Resource
 
 JSON = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some objects of a list and the resourceVersion at which the whole list was read."""
+
+    items: list[JSON]
+    resource_version: str
 
 
 class Cluster(Protocol):
@@ -33,6 +42,14 @@ class Cluster(Protocol):
         self, resource: Resource, namespace: str = "", *, label_selector: str = "", field_selector: str = ""
     ) -> list[JSON]:
         """List objects consistently (quorum read), all pages; ``namespace=""`` means everywhere."""
+        ...
+
+    def pages(self, resource: Resource) -> AsyncGenerator[Page, None]:
+        """List consistently, everywhere, page by page: no more than one page needs to be in memory.
+
+        All pages are of one moment. ``GoneError`` when the server's history no longer reaches back to it:
+        what was read so far is a part, so begin again.
+        """
         ...
 
     async def create(self, resource: Resource, body: JSON) -> JSON:

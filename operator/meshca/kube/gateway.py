@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from meshca.api.names import FIELD_MANAGER, SERVICE_ACCOUNT, TOKEN_REQUEST
+from meshca.engine.ports import Page
 from meshca.errors import GoneError, LeaseExpiringError, MeshCAError, TransientError, UnknownOutcomeError
 from meshca.kube.addresses import key, object_path, path_of, place
 from meshca.kube.answers import WatchEvent, decoded, failure, watch_event
@@ -37,14 +37,6 @@ _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"
 _PARTIAL = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PARTIAL_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some objects of a list and the resourceVersion at which the whole list was read."""
-
-    items: list[JSON]
-    resource_version: str
 
 
 # One encoder for all: json.dumps would make one for each call with these separators.
