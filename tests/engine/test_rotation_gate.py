@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from meshca.api import names
+from meshca.pki import certificates
+from tests.fakes.apiserver.status import ApiError
 from tests.fakes.clock import LoopClock
-from tests.fakes.engine import OPERATOR
+from tests.fakes.engine import OPERATOR, ready
 from tests.fakes.turning import (
     active,
     bundle,
@@ -22,6 +24,8 @@ from tests.fakes.turning import (
 )
 
 if TYPE_CHECKING:
+    from cryptography import x509
+
     from tests.fakes.apiserver.faults import RequestInfo
     from tests.fakes.engine import Cluster
 
@@ -36,6 +40,64 @@ def refuse(cluster: Cluster, namespace: str) -> None:
         return "locked" if locked and info.resource == names.CONFIG_MAP else None
 
     cluster.server.authorize = why
+
+
+def refuse_cluster_wide(cluster: Cluster) -> None:
+    def why(info: RequestInfo) -> str | None:
+        return "no" if info.user == OPERATOR and info.resource == names.CLUSTER_TRUST_BUNDLE else None
+
+    cluster.server.authorize = why
+
+
+def cluster_wide(cluster: Cluster) -> list[x509.Certificate]:
+    """Return the roots of the ClusterTrustBundle."""
+    found = cluster.server.find(names.CLUSTER_TRUST_BUNDLE, "meshca.dev:default:bundle")
+    return certificates.load_all(found["spec"]["trustBundle"]) if found else []
+
+
+async def test_one_refusal_at_the_start_does_not_take_the_cluster_trust_bundle_out_of_a_rotation() -> None:
+    async with ready() as cluster:
+        first = active(cluster)
+    cluster.server.fault(
+        verb="list",
+        resource=names.CLUSTER_TRUST_BUNDLE,
+        user=OPERATOR,
+        error=ApiError(403, "Forbidden", "RBAC: clusterrole not found"),
+    )
+    async with cluster.operator():
+        await cluster.until_ready()
+        trigger(cluster, "one")
+        await until_completed(cluster, after=first)
+        assert len(cluster_wide(cluster)) == 2
+        assert cluster.condition("Degraded")[0] == "False"
+
+
+async def test_cluster_trust_bundle_that_may_not_even_be_read_is_named_and_waited_for_ten_minutes() -> None:
+    async with ready() as cluster:
+        first = active(cluster)
+    refuse_cluster_wide(cluster)
+    async with cluster.operator():
+        await cluster.until(lambda: cluster.condition("Degraded")[1] == "NamespacesNotWritable")
+        assert "ClusterTrustBundle: " in cluster.condition("Degraded")[2]
+        trigger(cluster, "one")
+        await cluster.until(lambda: turning(cluster) == ("True", "Publish"), 30)
+        await asyncio.sleep(570)
+        assert active(cluster) == first
+        await cluster.until(lambda: active(cluster) != first, 60)
+        cluster.server.authorize = lambda _: None
+        await cluster.until(lambda: len(cluster_wide(cluster)) == 2, 400)
+        await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 10)
+
+
+async def test_cluster_trust_bundle_that_may_be_read_no_more_is_named_and_waited_for_ten_minutes() -> None:
+    async with ready() as cluster:
+        first = active(cluster)
+        trigger(cluster, "one", minimumPublishTime="1m")
+        await cluster.until(lambda: len(cluster_wide(cluster)) == 2)
+        await asyncio.sleep(5)
+        refuse_cluster_wide(cluster)
+        await cluster.until(lambda: cluster.condition("Degraded")[1] == "NamespacesNotWritable", 120)
+        await cluster.until(lambda: active(cluster) != first, 610)
 
 
 async def test_namespace_that_refuses_is_listed_and_waited_for_ten_minutes() -> None:

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.engine.intake import bundle_key, bundle_view
 from meshca.engine.work import Urgency
-from meshca.errors import GoneError, InvalidError, TransientError
+from meshca.errors import (
+    ForbiddenError,
+    GoneError,
+    InvalidError,
+    MisconfiguredError,
+    NotFoundError,
+    TransientError,
+)
 from meshca.pki.certificates import facts, load_all
 from meshca.planning.authority import Authority
 from meshca.planning.ca import Census, Evidence
@@ -137,12 +144,7 @@ class Lookout:
         """Return the digest of the text that each place holds; "" is the ClusterTrustBundle."""
         found = await self._cluster.list(names.CONFIG_MAP, field_selector=f"metadata.name={wish.name}")
         if self._wants_cluster_bundle(wish):
-            name = names.cluster_trust_bundle(wish.configuration)
-            found += [
-                item
-                for item in await self._cluster.list(names.CLUSTER_TRUST_BUNDLE)
-                if item["metadata"]["name"] == name
-            ]
+            found += await self._cluster_bundle(names.cluster_trust_bundle(wish.configuration))
         held = {}
         for item in found:
             place, view = str(item["metadata"].get("namespace", "")), bundle_view(item)
@@ -150,6 +152,15 @@ class Lookout:
             # A watch that is behind must not make the publisher believe that nothing is to be done.
             self._store.bundles[place, item["metadata"]["name"]] = view
         return held
+
+    async def _cluster_bundle(self, name: str) -> list[JSON]:
+        """Read a ClusterTrustBundle; what cannot be read is not held, and the publisher finds out why."""
+        try:
+            return [await self._cluster.get(names.CLUSTER_TRUST_BUNDLE, name)]
+        except (NotFoundError, ForbiddenError, MisconfiguredError):
+            # Else the publisher would believe the watch, and be asked for ever about what nobody can read.
+            self._store.bundles.pop(("", name), None)
+            return []
 
     def _places(self, wish: BundleWish) -> list[str]:
         places = [

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from meshca.engine.ports import JSON
     from meshca.kube.transport import Response
 
+KIND_NOT_SERVED = "KindNotServed"
+"""The reason of a 404 that is about a kind and not about an object."""
 _TEXT_LIMIT = 2000
 
 
@@ -93,7 +95,7 @@ def classify(
     if code == HTTPStatus.NOT_FOUND and not details.get("name"):
         # Without a name in it, the answer is about the kind and not about the object. Reading
         # "no such object" into it would be wrong in the most dangerous way.
-        return MisconfiguredError(f"{message} (kind not served)", reason="KindNotServed")
+        return MisconfiguredError(f"{message} (kind not served)", reason=KIND_NOT_SERVED)
     if code >= HTTPStatus.INTERNAL_SERVER_ERROR and write:
         kind = UnknownOutcomeError
     if issubclass(kind, TransientError):

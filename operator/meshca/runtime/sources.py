@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from meshca.api import admission, names
 from meshca.engine.managed import EVERYWHERE
-from meshca.errors import ConflictError, MeshCAError, MisconfiguredError, TransientError
+from meshca.errors import ConflictError, ForbiddenError, MisconfiguredError, TransientError
+from meshca.kube.answers import KIND_NOT_SERVED
 from meshca.kube.watch import Reflector
 
 if TYPE_CHECKING:
@@ -78,7 +79,15 @@ def reflectors(
     ]
     if cluster_bundles:
         selector = f"{names.LABEL_MANAGED_BY}={names.MANAGED_BY}"
-        found.append(reflect(names.CLUSTER_TRUST_BUNDLE, intake.bundle, label_selector=selector))
+        found.append(
+            reflect(
+                names.CLUSTER_TRUST_BUNDLE,
+                intake.bundle,
+                label_selector=selector,
+                # Publishing there is refused as well then, and said: no reason to issue nothing.
+                may_be_refused=True,
+            )
+        )
     return found
 
 
@@ -107,13 +116,19 @@ async def insist(read: Callable[[], Awaitable[T]]) -> T:
 
 
 async def has_cluster_bundles(gateway: Gateway) -> bool:
-    """Tell whether the API server serves ClusterTrustBundles in the version written here."""
+    """Tell whether the API server serves ClusterTrustBundles in the version written here.
+
+    Only its word that it does not counts as a no: bundles that are there are then left as they are, without
+    the next root. Any other failure that does not pass is raised, and the term ends.
+    """
     try:
         await insist(lambda: gateway.list(names.CLUSTER_TRUST_BUNDLE))
-    except MisconfiguredError:
-        # The kind is not served: Kubernetes is older than 1.37.
+    except MisconfiguredError as error:
+        if error.reason != KIND_NOT_SERVED:
+            raise
+        # Kubernetes is older than 1.37.
         return False
-    except MeshCAError as error:
-        _log.warning("ClusterTrustBundles are not published", extra={"why": error.message})
-        return False
+    except ForbiddenError as error:
+        # Perhaps only the API server's roles are not read yet; who may not write is told by the publisher.
+        _log.warning("ClusterTrustBundles cannot be listed at start", extra={"why": error.message})
     return True

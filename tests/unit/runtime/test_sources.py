@@ -10,11 +10,13 @@ from unittest.mock import Mock, call, patch
 import pytest
 
 from meshca.api import names
+from meshca.errors import MisconfiguredError
 from meshca.kube.answers import WatchEvent
 from meshca.kube.gateway import Gateway
 from meshca.runtime import sources
 from tests.fakes import pki
 from tests.fakes.apiserver.server import ApiServer
+from tests.fakes.apiserver.status import ApiError
 from tests.fakes.apiserver.transport import FakeTransport
 from tests.fakes.clock import LoopClock
 
@@ -110,3 +112,17 @@ async def test_what_vanished_while_the_watch_was_down_is_told_as_deleted() -> No
         await asyncio.sleep(60)
         assert sorted(told.take()) == [("", "changed"), ("DELETED", "gone")]
         assert told.lists == 2
+
+
+async def test_only_an_api_server_that_does_not_serve_them_has_no_cluster_trust_bundles() -> None:
+    server = ApiServer(LoopClock())
+    gateway = Gateway(FakeTransport(server))
+    assert await sources.has_cluster_bundles(gateway)
+    for error in (ApiError(403, "Forbidden", "RBAC: not found"), ApiError(503, "ServiceUnavailable", "wait")):
+        server.fault(verb="list", resource=names.CLUSTER_TRUST_BUNDLE, error=error)
+        assert await sources.has_cluster_bundles(gateway), error.reason
+    server.fault(resource=names.CLUSTER_TRUST_BUNDLE, error=ApiError(405, "MethodNotAllowed", "no"))
+    with pytest.raises(MisconfiguredError):
+        await sources.has_cluster_bundles(gateway)
+    del server.kinds[names.CLUSTER_TRUST_BUNDLE]
+    assert not await sources.has_cluster_bundles(gateway)
