@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -12,6 +12,9 @@ from meshca.api import names
 from meshca.engine.work import Urgency
 from tests.fakes.apiserver import status as api
 from tests.fakes.engine import OPERATOR, Cluster, ready, with_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 pytestmark = pytest.mark.looptime
 
@@ -238,6 +241,76 @@ async def test_bundle_write_without_an_answer_is_looked_after(cluster: Cluster, 
     assert fault.hits == 1
     await asyncio.sleep(20)
     assert targets(cluster) == {"total": 6, "current": 6}
+
+
+TAMPER: dict[str, Callable[[Cluster, str], object]] = {
+    "deleted": lambda cluster, place: cluster.server.delete(names.CONFIG_MAP, NAME, place),
+    "changed": lambda cluster, place: cluster.server.merge(
+        names.CONFIG_MAP, NAME, place, {"data": {"ca.crt": "tampered"}}
+    ),
+}
+
+
+def meddle(cluster: Cluster, call: str, what: str, patch: pytest.MonkeyPatch) -> list[str]:
+    """Have the watch tell what somebody did in ``new`` just before a call about bundles is answered."""
+    assert cluster.engine is not None
+    gateway, intake = cluster.engine.publisher._cluster, cluster.engine.intake
+    real = getattr(gateway, call)
+    acted: list[str] = []
+
+    async def slow(resource: names.Resource, *rest: Any, **more: Any) -> Any:
+        answer = await real(resource, *rest, **more)
+        if resource == names.CONFIG_MAP and not acted:
+            acted.append(what)
+            before = bundle(cluster, "new")
+            cluster.server.silence_watches(names.CONFIG_MAP)
+            TAMPER[what](cluster, "new")
+            after = bundle(cluster, "new")
+            intake.bundle("MODIFIED" if after else "DELETED", after or before or {})
+        return answer
+
+    patch.setattr(gateway, call, slow)
+    return acted
+
+
+@pytest.mark.parametrize("what", TAMPER)
+@with_cluster
+async def test_what_happens_to_a_bundle_before_the_answer_to_its_write_has_come_is_mended(
+    cluster: Cluster, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    acted = meddle(cluster, "apply", what, monkeypatch)
+    cluster.server.create(names.NAMESPACE, {"metadata": {"name": "new"}})
+    await asyncio.sleep(10)
+    assert acted
+    assert holds(cluster, "new")
+    assert targets(cluster) == {"total": 6, "current": 6}
+    assert [kind for _, kind, _, _ in cluster.written()].count("ConfigMap") == 2
+
+
+@pytest.mark.parametrize("what", TAMPER)
+async def test_what_happens_to_a_bundle_while_all_are_listed_is_mended(
+    what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with ready(trustBundle={"clusterTrustBundle": False}) as cluster:
+        assert cluster.engine is not None
+        cluster.server.create(names.NAMESPACE, {"metadata": {"name": "new"}})
+        await asyncio.sleep(5)
+        acted = meddle(cluster, "list", what, monkeypatch)
+        await cluster.engine.lookout.read_back("default")
+        await asyncio.sleep(10)
+        assert acted
+        assert holds(cluster, "new")
+
+
+@with_cluster
+async def test_a_bundle_that_the_watch_does_not_show_as_removed_is_written_when_all_are_listed(
+    cluster: Cluster,
+) -> None:
+    assert cluster.engine is not None
+    cluster.server.silence_watches(names.CONFIG_MAP)
+    cluster.server.delete(names.CONFIG_MAP, NAME, "shop")
+    await cluster.engine.lookout.read_back("default")
+    await cluster.until(lambda: holds(cluster, "shop"), 5)
 
 
 @with_cluster

@@ -11,9 +11,9 @@ import pytest
 
 from meshca.api import names
 from meshca.engine import evidence
-from meshca.engine.intake import newer
 from meshca.errors import InvalidError, TransientError
 from meshca.pki import certificates, issuance, keys
+from meshca.planning.views import newer
 from tests.fakes import pki, planning
 from tests.fakes.apiserver import status as api
 from tests.fakes.engine import OPERATOR, Cluster, with_cluster

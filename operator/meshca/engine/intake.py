@@ -6,19 +6,19 @@ handlers, so nothing here waits. Bodies may hold anything.
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
+from meshca.engine.bundles import bundle_view
 from meshca.engine.federation import FederationIntake
-from meshca.engine.store import UNREAD, BundleView, NamespaceView
+from meshca.engine.store import UNREAD, NamespaceView
 from meshca.engine.work import Key, Urgency
 from meshca.planning.authority import Authority
 from meshca.planning.leaf import RENEW, awaits_turn, is_of_the_future, is_urgent
 from meshca.planning.moves import rank
 from meshca.planning.naming import NameRule
 from meshca.planning.secrets import secret_view
-from meshca.planning.views import Meta, labels_of, leaf_view
+from meshca.planning.views import Meta, labels_of, leaf_view, newer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -195,9 +195,9 @@ class Intake:
         meta = Meta.of(body)
         place = (meta.namespace, meta.name)
         if event == DELETED:
-            self._store.bundles.pop(place, None)
+            self._store.bundles.gone(place, meta.uid)
         else:
-            self._store.bundles[place] = bundle_view(body)
+            self._store.bundles.tell(place, bundle_view(body))
         for configuration, wish in self._authorities.bundles.items():
             if not meta.namespace or wish.name == meta.name:
                 self._queue.add(bundle_key(meta.namespace, configuration), Urgency.CONTROL)
@@ -293,34 +293,9 @@ def census_delay(leaves: int) -> float:
     return max(CENSUS_DELAY, leaves / CENSUS_RATE)
 
 
-def newer(resource_version: str, known: str) -> bool:
-    """Tell whether a version is later than a known one; versions count up (KEP-5504)."""
-    try:
-        return int(resource_version) > int(known)
-    except ValueError:
-        return resource_version != known
-
-
 def _is_old(event: str, resource_version: str, known: str) -> bool:
     """Tell whether news of an object are older than what was written here, or the same.
 
     What was listed counts whatever its version, because versions go back when etcd is restored.
     """
     return resource_version == known if not event else not newer(resource_version, known)
-
-
-def bundle_view(body: Mapping[str, Any]) -> BundleView:
-    """Project a ConfigMap or ClusterTrustBundle to what publication needs."""
-    meta = Meta.of(body)
-    data = body.get("data") or {}
-    text = data.get(names.BUNDLE_KEY) if isinstance(data, dict) else None
-    if text is None:
-        spec = body.get("spec") or {}
-        text = spec.get("trustBundle") if isinstance(spec, dict) else None
-    digest = hashlib.sha256(text.encode()).hexdigest() if isinstance(text, str) else ""
-    return BundleView(
-        uid=meta.uid,
-        resource_version=meta.resource_version,
-        owner=labels_of(body).get(names.LABEL_TRUST_BUNDLE, ""),
-        digest=digest,
-    )

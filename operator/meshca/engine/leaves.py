@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from meshca.api import names
 from meshca.api.v1alpha1.conditions import Reason
 from meshca.engine.evidence import Verifier, facts_of_issue
-from meshca.engine.intake import leaf_key, newer
+from meshca.engine.intake import leaf_key
 from meshca.engine.leafstatus import issued_status, reported_status
 from meshca.engine.observer import LeafObserver
 from meshca.engine.outcome import Outcome
@@ -33,7 +33,7 @@ from meshca.pki.renewal import renew_at
 from meshca.planning.authority import Authority
 from meshca.planning.leaf import FAILED, is_move, is_repair, plan_leaf, refused
 from meshca.planning.refusals import Refusal
-from meshca.planning.views import leaf_view
+from meshca.planning.views import leaf_view, newer
 from meshca.providers.builtin import run_key_work
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.engine.intake import bundle_key, bundle_view
+from meshca.engine.bundles import bundle_view
+from meshca.engine.intake import bundle_key
 from meshca.engine.work import Urgency
 from meshca.errors import (
     ForbiddenError,
@@ -142,24 +143,23 @@ class Lookout:
 
     async def _held(self, wish: BundleWish) -> dict[str, str]:
         """Return the digest of the text that each place holds; "" is the ClusterTrustBundle."""
-        found = await self._cluster.list(names.CONFIG_MAP, field_selector=f"metadata.name={wish.name}")
-        if self._wants_cluster_bundle(wish):
-            found += await self._cluster_bundle(names.cluster_trust_bundle(wish.configuration))
-        held = {}
-        for item in found:
-            place, view = str(item["metadata"].get("namespace", "")), bundle_view(item)
-            held[place] = view.digest
-            # A watch that is behind must not make the publisher believe that nothing is to be done.
-            self._store.bundles[place, item["metadata"]["name"]] = view
-        return held
+        cluster_wide = names.cluster_trust_bundle(wish.configuration)
+        with self._store.bundles.inquiry() as inquiry:
+            found = await self._cluster.list(names.CONFIG_MAP, field_selector=f"metadata.name={wish.name}")
+            if self._wants_cluster_bundle(wish):
+                found += await self._cluster_bundle(cluster_wide)
+            views = {str(item["metadata"].get("namespace", "")): bundle_view(item) for item in found}
+            for place in {*views, *self._places(wish)}:
+                # A watch that is behind must not make the publisher believe that nothing is to be done.
+                name = wish.name if place else cluster_wide
+                self._store.bundles.answer(inquiry, (place, name), views.get(place))
+        return {place: view.digest for place, view in views.items()}
 
     async def _cluster_bundle(self, name: str) -> list[JSON]:
         """Read a ClusterTrustBundle; what cannot be read is not held, and the publisher finds out why."""
         try:
             return [await self._cluster.get(names.CLUSTER_TRUST_BUNDLE, name)]
         except (NotFoundError, ForbiddenError, MisconfiguredError):
-            # Else the publisher would believe the watch, and be asked for ever about what nobody can read.
-            self._store.bundles.pop(("", name), None)
             return []
 
     def _places(self, wish: BundleWish) -> list[str]:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
 from meshca.engine.evidence import facts_of_issue, facts_of_text, root_of
-from meshca.engine.intake import newer
 from meshca.errors import AlreadyExistsError, ForbiddenError, InvalidError, NotFoundError, UnknownOutcomeError
 from meshca.pki import chain, keys
 from meshca.pki.certificates import load_all, to_pem
@@ -21,7 +20,7 @@ from meshca.planning.leaf import secret_is_sound
 from meshca.planning.moves import bundle_digest
 from meshca.planning.refusals import secret_conflict
 from meshca.planning.secrets import CERTIFICATE, KEY, data_of, encode, owner_uid, secret_view
-from meshca.planning.views import Meta, labels_of
+from meshca.planning.views import Meta, labels_of, newer
 from meshca.providers.builtin import run_key_work
 
 if TYPE_CHECKING:

@@ -11,18 +11,18 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from meshca.api import names
-from meshca.engine.intake import bundle_view
+from meshca.engine.bundles import bundle_view
 from meshca.engine.outcome import Outcome
 from meshca.engine.recently import Recently
-from meshca.errors import ForbiddenError, InvalidError, NotFoundError
-from meshca.planning.views import Meta
+from meshca.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 
 if TYPE_CHECKING:
     from meshca.clock import Clock
     from meshca.engine.authorities import Authorities, BundleWish
+    from meshca.engine.bundles import BundleView
     from meshca.engine.intake import Intake
     from meshca.engine.ports import Cluster
-    from meshca.engine.store import BundleView, Store
+    from meshca.engine.store import Store
 
 _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
@@ -41,7 +41,6 @@ class Publisher:
         self._authorities = authorities
         self._intake = intake
         self._clock = clock
-        self._ours: set[str] = set()
         self._written: Recently[tuple[str, str, str]] = Recently()
         self.cluster_bundles = True
 
@@ -84,8 +83,7 @@ class Publisher:
         if known is not None and not self._is_ours(known, wish):
             return FOREIGN
         if known is not None:
-            # Ours from now on, should somebody take its label off.
-            self._ours.add(known.uid)
+            self._store.bundles.claim(known)
         if known is not None and known.owner and known.digest == _digest(wish.pem):
             return None
         if self._written.too_often(_what(place, wish), self._clock.monotonic()):
@@ -94,24 +92,31 @@ class Publisher:
         return await self._write(place, name, wish, known)
 
     async def _write(self, place: str, name: str, wish: BundleWish, known: BundleView | None) -> str | None:
+        with self._store.bundles.inquiry() as inquiry:
+            written = await self._ask(place, name, wish, known)
+            if isinstance(written, str):
+                return written
+            self._written.note(_what(place, wish), self._clock.monotonic())
+            view = bundle_view(written)
+            if not self._store.bundles.answer(inquiry, (place, name), view):
+                raise ConflictError(f"the bundle in {place!r} was changed or removed while it was written")
+            self._store.bundles.claim(view)
+        return None
+
+    async def _ask(self, place: str, name: str, wish: BundleWish, known: BundleView | None) -> JSON | str:
+        """Have the API server hold the bundle; returns the object, or why it does not."""
         resource = names.CONFIG_MAP if place else names.CLUSTER_TRUST_BUNDLE
         body = _config_map(place, wish) if place else _cluster_trust_bundle(name, wish)
         try:
             if known is None:
-                written = await self._create(resource, body, wish)
-                if written is None:
-                    return FOREIGN
-            else:
-                body["metadata"]["uid"] = known.uid
-                written = await self._cluster.apply(resource, body)
+                return await self._create(resource, body, wish) or FOREIGN
+            body["metadata"]["uid"] = known.uid
+            return await self._cluster.apply(resource, body)
         except NotFoundError:
             # The namespace is going away, and with it the place.
             return "the namespace is being deleted" if place else "the API server has no such kind"
         except (ForbiddenError, InvalidError) as error:
             return error.message
-        self._note(place, name, written)
-        self._written.note(_what(place, wish), self._clock.monotonic())
-        return None
 
     async def _create(self, resource: names.Resource, body: JSON, wish: BundleWish) -> JSON | None:
         """Create the object; when it is there already, take it over only if it is ours."""
@@ -131,11 +136,7 @@ class Publisher:
         return await self._cluster.apply(resource, body)
 
     def _is_ours(self, view: BundleView, wish: BundleWish) -> bool:
-        return view.owner == wish.configuration or view.uid in self._ours
-
-    def _note(self, place: str, name: str, body: JSON) -> None:
-        self._ours.add(Meta.of(body).uid)
-        self._store.bundles[place, name] = bundle_view(body)
+        return view.owner == wish.configuration or self._store.bundles.is_claimed(view)
 
 
 def _what(place: str, wish: BundleWish) -> tuple[str, str, str]:

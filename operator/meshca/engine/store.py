@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from meshca.engine.bundles import Bundles
 from meshca.engine.census import bundles_behind, take_census
 from meshca.engine.misnamed import MisnamedLeaves
 
@@ -35,16 +36,6 @@ class NamespaceView:
 
     labels: Mapping[str, str]
     terminating: bool
-
-
-@dataclass(frozen=True, slots=True)
-class BundleView:
-    """A published bundle as watched: whose it is, and the digest of the text it holds."""
-
-    uid: str
-    resource_version: str
-    owner: str
-    digest: str
 
 
 class Index(Generic[K]):
@@ -277,6 +268,6 @@ class Store:
         self.accounts: set[Name] = set()
         self.secrets: dict[Name, SecretView] = {}
         self.leaves = Leaves(self.secrets)
-        self.bundles: dict[Name, BundleView] = {}
+        self.bundles = Bundles()
         self.configurations: dict[str, str] = {}
         """uid by name of each CAConfiguration."""

@@ -72,6 +72,14 @@ class Meta:
         )
 
 
+def newer(resource_version: str, known: str) -> bool:
+    """Tell whether a version is later than a known one; versions count up (KEP-5504)."""
+    try:
+        return int(resource_version) > int(known)
+    except ValueError:
+        return resource_version != known
+
+
 def labels_of(body: Mapping[str, Any]) -> dict[str, str]:
     """Return the labels of an object, string values only."""
     found = _mapping(_mapping(body, "metadata"), "labels")
