@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -143,6 +144,55 @@ async def test_namespace_that_refuses_is_listed_and_tried_again(cluster: Cluster
     fault.times = 0
     await cluster.until(lambda: holds(cluster, "full"), 60)
     await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 10)
+
+
+@with_cluster
+async def test_namespace_where_writes_fail_is_named_after_a_minute_and_until_they_do_not(
+    cluster: Cluster,
+) -> None:
+    cluster.server.create(names.NAMESPACE, {"metadata": {"name": "broken"}})
+    errors = (api.ApiError(500, "InternalError", f"webhook failed, attempt {n}") for n in count())
+
+    def another(_info: object) -> None:
+        fault.error = next(errors)
+
+    fault = cluster.server.fault(
+        writes_only=True,
+        resource=names.CONFIG_MAP,
+        namespace="broken",
+        user=OPERATOR,
+        times=None,
+        before=another,
+    )
+    await asyncio.sleep(50)
+    assert cluster.condition("Degraded")[0] == "False", "it may pass"
+    await cluster.until(lambda: "broken: " in cluster.condition("Degraded")[2], 120)
+    assert targets(cluster) == {"total": 6, "current": 5, "behind": ["broken"]}
+    await asyncio.sleep(5)
+    cluster.written()
+    await asyncio.sleep(3600)
+    assert {kind for _, kind, _, _ in cluster.written()} == {"ConfigMap"}, "it is said once"
+    fault.times = 0
+    await cluster.until(lambda: holds(cluster, "broken"), 300)
+    await cluster.until(lambda: cluster.condition("Degraded")[0] == "False", 5)
+
+
+@with_cluster
+async def test_places_are_not_told_of_while_the_api_server_answers_nobody(cluster: Cluster) -> None:
+    told: list[str] = []
+    cluster.server.store.listeners.append(lambda _: told.append(cluster.condition("Degraded")[1]))
+    fault = cluster.server.fault(
+        user=OPERATOR, times=None, error=api.ApiError(503, "ServiceUnavailable", "later")
+    )
+    cluster.server.create(names.NAMESPACE, {"metadata": {"name": "new"}})
+    await asyncio.sleep(600)
+    fault.times = 0
+    # Somebody has the configuration looked at while the place still waits for its next attempt.
+    edit: JSON = {"spec": {"limits": {"csrMaxPerSecond": 7}}}
+    cluster.server.merge(names.CA_CONFIGURATION, "default", "", edit)
+    await cluster.until(lambda: holds(cluster, "new"), 400)
+    await cluster.until(lambda: targets(cluster) == {"total": 6, "current": 6}, 400)
+    assert set(told) == {"AsExpected"}
 
 
 @with_cluster

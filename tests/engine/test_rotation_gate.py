@@ -117,6 +117,29 @@ async def test_namespace_that_refuses_is_listed_and_waited_for_ten_minutes() -> 
         assert cluster.condition("Degraded")[:2] == ("True", "NamespacesNotWritable")
 
 
+@pytest.mark.parametrize(
+    "how",
+    [{"error": ApiError(500, "InternalError", "failed calling webhook")}, {"delay": 60.0}],
+    ids=["500", "no answer"],
+)
+async def test_namespace_where_writes_fail_is_waited_for_ten_minutes_by_a_new_leader_too(
+    how: JSON,
+) -> None:
+    async with ready() as cluster:
+        first = active(cluster)
+        cluster.server.fault(
+            resource=names.CONFIG_MAP, namespace="shop", writes_only=True, user=OPERATOR, times=None, **how
+        )
+        trigger(cluster, "one")
+        await cluster.until(lambda: turning(cluster) == ("True", "Publish"), 30)
+    async with cluster.operator():
+        await asyncio.sleep(500)
+        assert active(cluster) == first
+        assert cluster.condition("Degraded")[1] == "NamespacesNotWritable"
+        assert "shop: " in cluster.condition("Degraded")[2]
+        await cluster.until(lambda: active(cluster) != first, 120)
+
+
 async def test_namespace_that_is_terminating_is_not_waited_for() -> None:
     async with with_leaves() as (cluster, _):
         metadata = {"name": "leaving", "finalizers": ["example.org/slow"]}

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from meshca.api import names
+from tests.fakes.apiserver.status import ApiError
+from tests.fakes.engine import OPERATOR
 from tests.fakes.federation import Federation, federated, joined
 from tests.fakes.meshlife import follows, issues, reason, signers, until
 from tests.fakes.turning import events, trigger
@@ -194,3 +196,20 @@ async def test_122_a_watch_whose_version_goes_back_begins_anew() -> None:
         trigger(found.primary, "one")
         await follows(found)
         assert witness.broken == []
+
+
+async def test_a_namespace_where_writes_fail_holds_a_join_up_for_ten_minutes() -> None:
+    async with federated() as found:
+        second = found.secondary
+        second.server.fault(
+            resource=names.CONFIG_MAP,
+            namespace="shop",
+            writes_only=True,
+            user=OPERATOR,
+            times=None,
+            error=ApiError(500, "InternalError", "failed calling webhook"),
+        )
+        found.join()
+        async with second.operator():
+            await second.until(lambda: second.condition()[0] == "True", 720)
+            assert "shop: " in second.condition("Degraded")[2]

@@ -28,7 +28,7 @@ class Page:
 class Cluster(Protocol):
     """Typed-error access to one API server.
 
-    Every write is fenced: it is refused with ``TransientError`` when less of the Lease is left than
+    Every write is fenced: it is refused with ``LeaseExpiringError`` when less of the Lease is left than
     the write may take. Errors: ``NotFoundError``, ``AlreadyExistsError``, ``ConflictError``,
     ``ForbiddenError``, ``InvalidError`` (422), ``ThrottledError`` (429), ``UnknownOutcomeError`` (a
     write without an answer), ``TransientError`` (everything else that passes).

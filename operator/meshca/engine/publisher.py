@@ -1,20 +1,31 @@
 """Publishes the trust bundle to one place: a ConfigMap of a namespace, or the ClusterTrustBundle.
 
 Decides whether a place is to hold the bundle, holds it already, or belongs to somebody else; writes only
-what differs. Never removes a bundle: whatever shrinks trust is decided elsewhere.
+what differs. A failure that may pass counts as a refusal when it has lasted, or such a place would hold
+up for ever what waits for all. Never removes a bundle: whatever shrinks trust is decided elsewhere.
 """
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from typing import TYPE_CHECKING, Any
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 from meshca.api import names
 from meshca.engine.bundles import bundle_view
 from meshca.engine.outcome import Outcome
 from meshca.engine.recently import Recently
-from meshca.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
+from meshca.errors import (
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    LeaseExpiringError,
+    MeshCAError,
+    MisconfiguredError,
+    NotFoundError,
+    TransientError,
+)
 
 if TYPE_CHECKING:
     from meshca.clock import Clock
@@ -28,6 +39,8 @@ _log = logging.getLogger(__name__)
 JSON = dict[str, Any]
 FOREIGN = "an object of that name exists and is not meshca's: rename or remove it"
 UNDONE = "somebody keeps changing it back: leave it to meshca"
+LASTING: Final = 60.0
+"""Seconds after which a failure that may pass is told: servers and webhooks are restarted now and then."""
 
 
 class Publisher:
@@ -41,6 +54,7 @@ class Publisher:
         self._authorities = authorities
         self._intake = intake
         self._clock = clock
+        self._failing: dict[tuple[str, str], float] = {}
         self._written: Recently[tuple[str, str, str]] = Recently()
         self.cluster_bundles = True
 
@@ -48,19 +62,52 @@ class Publisher:
         """Bring one place up to date; ``place`` is a namespace, or "" for the ClusterTrustBundle."""
         wish = self._authorities.bundles.get(configuration)
         if wish is None:
+            self._failing.pop((place, configuration), None)
             return Outcome()
         board = self._authorities.board(configuration)
         wanted = self._wanted(place, wish)
         if wanted is None:
             return Outcome()
         if not wanted:
+            self._failing.pop((place, configuration), None)
             if board.forget(place):
                 self._intake.published(configuration)
             return Outcome()
-        refusal = await self._bring(place, wish)
+        try:
+            refusal = await self._bring(place, wish)
+        except (TransientError, MisconfiguredError) as error:
+            if await self._has_lasted(place, wish, error) and board.note(place, error.message):
+                self._intake.published(configuration)
+            raise
+        self._failing.pop((place, configuration), None)
         if board.note(place, refusal):
             self._intake.published(configuration)
         return Outcome(retry=refusal is not None)
+
+    async def _has_lasted(self, place: str, wish: BundleWish, error: MeshCAError) -> bool:
+        """Tell, once, that a place fails for so long that it counts as one that refuses."""
+        if isinstance(error, LeaseExpiringError):
+            return False
+        entry, now = (place, wish.configuration), self._clock.monotonic()
+        if now - self._failing.setdefault(entry, now) < LASTING:
+            return False
+        answered = await self._is_answered(place, wish)
+        # Only once: the text of such a failure may be another one each time, and each would be a write. And
+        # while nobody is answered it is not the place that fails.
+        self._failing[entry] = math.inf if answered else self._clock.monotonic()
+        return answered
+
+    async def _is_answered(self, place: str, wish: BundleWish) -> bool:
+        """Tell whether the API server answers a question about a place at all."""
+        resource, name = _object_of(place, wish)
+        try:
+            await self._cluster.get(resource, name, place)
+        except TransientError:
+            return False
+        except MeshCAError:
+            # That is an answer, too.
+            return True
+        return True
 
     def _wanted(self, place: str, wish: BundleWish) -> bool | None:
         """Tell whether a place is to hold the bundle; None until the leaves are known that decide it."""
@@ -78,7 +125,7 @@ class Publisher:
         return True if leaves.live_in(place, wish.configuration) else None if leaves.listing else False
 
     async def _bring(self, place: str, wish: BundleWish) -> str | None:
-        name = wish.name if place else names.cluster_trust_bundle(wish.configuration)
+        _, name = _object_of(place, wish)
         known = self._store.bundles.get((place, name))
         if known is not None and not self._is_ours(known, wish):
             return FOREIGN
@@ -105,7 +152,7 @@ class Publisher:
 
     async def _ask(self, place: str, name: str, wish: BundleWish, known: BundleView | None) -> JSON | str:
         """Have the API server hold the bundle; returns the object, or why it does not."""
-        resource = names.CONFIG_MAP if place else names.CLUSTER_TRUST_BUNDLE
+        resource, _ = _object_of(place, wish)
         body = _config_map(place, wish) if place else _cluster_trust_bundle(name, wish)
         try:
             if known is None:
@@ -137,6 +184,13 @@ class Publisher:
 
     def _is_ours(self, view: BundleView, wish: BundleWish) -> bool:
         return view.owner == wish.configuration or self._store.bundles.is_claimed(view)
+
+
+def _object_of(place: str, wish: BundleWish) -> tuple[names.Resource, str]:
+    """Return kind and name of the bundle of a place."""
+    if place:
+        return names.CONFIG_MAP, wish.name
+    return names.CLUSTER_TRUST_BUNDLE, names.cluster_trust_bundle(wish.configuration)
 
 
 def _what(place: str, wish: BundleWish) -> tuple[str, str, str]:

@@ -58,6 +58,7 @@ class Fault:
     resource: Resource | None = None
     subresource: str | None = None
     name: str = ""
+    namespace: str = ""
     user: str = ""
     writes_only: bool = False
     times: int | None = 1
@@ -77,6 +78,7 @@ class Fault:
             and self.resource in {None, info.resource}
             and self.subresource in {None, info.subresource}
             and self.name in {"", info.name}
+            and self.namespace in {"", info.namespace}
             and self.user in {"", info.user}
             and (info.is_write or not self.writes_only)
         )
