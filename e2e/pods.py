@@ -41,8 +41,12 @@ class ApiPods:
         self._cluster.wait_for(lambda pods: not pods, self._selection(), STOP_SECONDS)
 
     def wait_ready(self, timeout: float = 60.0) -> None:
-        """Return once as many Pods as the Deployment wants are of its newest revision and ready."""
+        """Return once as many Pods as the Deployment wants are of its newest revision and ready.
+
+        A Deployment does not count the Pods on their way out, and hears late of one that is ready no more.
+        """
         self._cluster.wait_for(lambda found: any(map(_settled, found)), self._deployment, timeout)
+        self._cluster.wait_for(lambda pods: all(map(_lasts, pods)), self._selection(), timeout)
 
     @property
     def replicas(self) -> list[str]:
@@ -83,6 +87,12 @@ def _settled(deployment: JSON) -> bool:
     counts = {status.get(field, 0) for field in ("updatedReplicas", "readyReplicas", "replicas")}
     seen = status.get("observedGeneration", 0) >= deployment["metadata"]["generation"]
     return bool(seen and counts == {deployment["spec"]["replicas"]})
+
+
+def _lasts(pod: JSON) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    ready = any(entry["type"] == "Ready" and entry["status"] == "True" for entry in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def parsed(line: str) -> JSON:

@@ -15,7 +15,8 @@ import pytest
 from e2e import image, installation, polling, workload
 from e2e.errors import ApiError
 from e2e.node import cgroups
-from e2e.node.conftest import LEASE, WAIT, helm, install
+from e2e.node.conftest import WAIT, helm, install
+from e2e.runtime import fleet
 
 if TYPE_CHECKING:
     from e2e.installation import Installation
@@ -76,14 +77,6 @@ def ask_until_issued(cluster: NodeCluster, namespace: str) -> JSON:
         with suppress(TimeoutError):
             return workload.wait_reason(cluster, namespace, f"again-{number}", "Issued", timeout=3)
     raise AssertionError("still refused")
-
-
-def leader(cluster: NodeCluster) -> str:
-    """Return the Pod that holds the Lease; its identity begins with the Pod's name."""
-    holder = cluster.wait_for(
-        lambda leases: next((lease["spec"].get("holderIdentity") for lease in leases), None), LEASE
-    )
-    return str(holder).partition("_")[0]
 
 
 def leading(release: Installation) -> list[str]:
@@ -149,7 +142,9 @@ def test_every_replica_answers_and_one_leads(release: Installation, node: NodeCl
     """Polled, because a scenario before may have changed the leader a moment ago."""
     release.operator.wait_ready()
     polling.until(
-        lambda: leading(release) == [leader(node)], lambda: (leading(release), leader(node)), every=0.2
+        lambda: leading(release) == [fleet.leader(node, release.operator)],
+        lambda: (leading(release), fleet.lease(node)),
+        every=0.2,
     )
     for replica in release.operator.replicas:
         assert release.operator.get(replica, "/healthz")[0] == 200
@@ -183,7 +178,8 @@ def test_an_update_and_its_rollback_leave_no_gap_in_issuing(
 def test_a_killed_leader_comes_back_and_issuing_goes_on(
     release: Installation, node: NodeCluster, place: str
 ) -> None:
-    killed = leader(node)
+    release.operator.wait_ready()
+    killed = fleet.leader(node, release.operator)
     before = container(node, killed)["restartCount"]
     release.operator.kill(killed)
     workload.create(node, workload.leaf(place, "after", request=workload.csr().pem))
@@ -197,7 +193,7 @@ def test_a_replica_that_is_told_to_stop_hands_over_and_exits_cleanly(
     release: Installation, node: NodeCluster
 ) -> None:
     release.operator.wait_ready()
-    replica = leader(node)
+    replica = fleet.leader(node, release.operator)
     began = datetime.now(UTC)
     release.operator.restart(replica)
     ended = container(node, replica)["lastState"]["terminated"]
