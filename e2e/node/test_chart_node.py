@@ -79,13 +79,16 @@ def ask_until_issued(cluster: NodeCluster, namespace: str) -> JSON:
     raise AssertionError("still refused")
 
 
-def leading(release: Installation) -> list[str]:
-    """Return the Pods whose metrics say that they lead; none while one cannot be asked."""
-    try:
-        told = {pod: release.operator.get(pod, "/metrics")[1] for pod in release.operator.replicas}
-    except OSError:
-        return []
-    return [pod for pod, text in told.items() if "\nmeshca_leader 1.0" in text]
+def told(release: Installation) -> dict[str, tuple[int, int, bool]]:
+    """Return what each Pod answers to its probes, and whether it leads; leaves out who does not answer."""
+    ask, found = release.operator.get, dict[str, tuple[int, int, bool]]()
+    for pod in release.operator.replicas:
+        try:
+            leads = "\nmeshca_leader 1.0" in ask(pod, "/metrics")[1]
+            found[pod] = (ask(pod, "/healthz")[0], ask(pod, "/readyz")[0], leads)
+        except OSError:
+            continue
+    return found
 
 
 def container(cluster: NodeCluster, pod: str) -> JSON:
@@ -139,16 +142,14 @@ def test_pods_run_as_the_chart_says(release: Installation, node: NodeCluster) ->
 
 
 def test_every_replica_answers_and_one_leads(release: Installation, node: NodeCluster) -> None:
-    """Polled, because a scenario before may have changed the leader a moment ago."""
+    """Polled, because a scenario before may have changed the leader a moment ago, who then reads first."""
     release.operator.wait_ready()
-    polling.until(
-        lambda: leading(release) == [fleet.leader(node, release.operator)],
-        lambda: (leading(release), fleet.lease(node)),
-        every=0.2,
-    )
-    for replica in release.operator.replicas:
-        assert release.operator.get(replica, "/healthz")[0] == 200
-        assert release.operator.get(replica, "/readyz")[0] == 200
+
+    def wanted() -> dict[str, tuple[int, int, bool]]:
+        leader = fleet.leader(node, release.operator)
+        return {replica: (200, 200, replica == leader) for replica in release.operator.replicas}
+
+    polling.until(lambda: told(release) == wanted(), lambda: (told(release), fleet.lease(node)), every=0.2)
 
 
 def test_helm_test_passes(release: Installation, node: NodeCluster) -> None:
