@@ -185,8 +185,10 @@ def test_servers_come_back_at_the_same_address_with_their_data(node: NodeCluster
     node.kill_etcd()
     node.start_etcd()
     node.restart_apiserver()
-    # Scenarios that issue share this cluster, and may come next.
+    # Scenarios that issue and run Pods share this cluster, and may come next.
     settle(node)
+    # Nothing else tells that scheduler and kubelet, which asked ever less often meanwhile, watch again.
+    assert output(node, "again", ["python3", "-c", "print(1)"]) == "1\n"
     assert node.server == server
     assert node.request("DELETE", "/api/v1/namespaces/default/configmaps/kept")["status"] == "Success"
 
