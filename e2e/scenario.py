@@ -52,6 +52,18 @@ def make_namespace(cluster: Cluster, name: str, labels: dict[str, str] | None = 
     cluster.wait_for(bool, path_of(names.SERVICE_ACCOUNT, name, "default"))
 
 
+def wait_emptied(cluster: Cluster) -> None:
+    """Wait until every namespace is gone whose deletion was begun.
+
+    They are emptied seconds later, and until then the operator repairs what goes.
+    """
+
+    def all_stay(items: list[JSON]) -> bool:
+        return all("deletionTimestamp" not in item["metadata"] for item in items)
+
+    cluster.wait_for(all_stay, path_of(names.NAMESPACE))
+
+
 def serves(cluster: Cluster, resource: Resource) -> bool:
     """Tell whether the API server has a kind in the version that is used here."""
     return cluster.exchange("GET", path_of(resource)).status != 404

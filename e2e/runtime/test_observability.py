@@ -52,7 +52,9 @@ def test_every_documented_metric_is_served_and_no_other_of_ours(installed: Insta
 def test_metrics_say_what_is_so(installed: Installation, namespace: str) -> None:
     cluster = installed.cluster
     operator, leader, standby = replicas(installed)
-    fleet.pass_time(cluster)  # what the scenario before left is done with
+    # What the scenarios before left is done with: metrics count for the whole cluster.
+    scenario.wait_emptied(cluster)
+    fleet.pass_time(cluster)
     before = fleet.metrics(operator, leader)
     workload.create(cluster, workload.leaf(namespace, "csr", request=workload.csr().pem))
     workload.create(cluster, workload.leaf(namespace, "kept", secretName="kept-tls"))
