@@ -26,9 +26,14 @@ pytestmark = pytest.mark.cluster
 JSON = dict[str, Any]
 
 
-def in_secrets(cluster: Cluster) -> list[bytes]:
-    """Return the keys of what is in Secrets now, of CAs and of requests."""
-    secrets = cluster.request("GET", path_of(names.SECRET))["items"]
+def in_secrets(cluster: Cluster, namespace: str, *authorities: str) -> list[bytes]:
+    """Return the keys of what is in Secrets now, of the requests in a namespace and of CAs.
+
+    Others' Secrets are left out: scenarios tamper with theirs, and leave them so for a while.
+    """
+    secrets = cluster.request("GET", path_of(names.SECRET, namespace))["items"]
+    theirs = {"labelSelector": f"{names.LABEL_CONFIGURATION} in ({','.join(authorities)})"}
+    secrets += cluster.request("GET", path_of(names.SECRET, scenario.SYSTEM), query=theirs)["items"]
     return [
         workload.secret_entry(secret, "tls.key")
         for secret in secrets
@@ -67,17 +72,19 @@ def test_keys_are_in_secrets_and_nowhere_else(
             where = scenario.secret_path(f"{namespace}-mine")
             cluster.request("PATCH", where, {"data": roots.data(*pair)})
             scenario.wait_ca(cluster, body["metadata"]["name"], "InvalidConfiguration", says=says)
-        tampered = {"data": {"tls.key": base64.b64encode(inner).decode()}}
-        cluster.request("PATCH", scenario.secret_path("kept-2", namespace), tampered)
+        tampered = {"tls.key": base64.b64encode(inner).decode()}
+        kept = scenario.secret_path("kept-2", namespace)
+        cluster.request("PATCH", kept, {"data": tampered})
         answer = cluster.exchange(
             "POST", workload.path(namespace), workload.leaf(namespace, "leaked", request=key.decode())
         )
         assert answer.status == 422
         assert inner.decode()[:30] not in answer.text
         scenario.issue(cluster, namespace, "last", made)
+        scenario.wait_other(cluster, kept, lambda item: item["data"]["tls.key"] != tampered["tls.key"])
         heard = witnesses["e2e"]
         heard.hear_out(installed.operator)
-        known = in_secrets(cluster)
+        known = in_secrets(cluster, namespace, "default", made)
         assert len(known) >= 7, "three leaves, two CAs"
         assert heard.keys() >= {*known, key}
         assert heard.leaks() == []
