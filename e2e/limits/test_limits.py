@@ -134,10 +134,13 @@ def test_a_quiet_namespace_is_served_before_the_rest_of_a_loud_one(
     asked = max(e.time for e in cluster.audit(mark) if (e.namespace, e.verb) == (namespace, "create"))
     wait_all_issued(cluster, namespace, 3)
     writes = [e for e in status_writes(cluster, mark, crowd, namespace) if e.verb == "update"]
-    last = max(place for place, event in enumerate(writes) if event.namespace == namespace)
-    assert last < 250, "nobody else was waiting any more, so this proves nothing"
-    loud = [event for event in writes[:last] if event.namespace == crowd and event.received > asked]
-    assert len(loud) < 12, "three turns of the quiet one, a few already on their way"
+    quiet = [place for place, event in enumerate(writes) if event.namespace == namespace]
+    before = sum(event.namespace == crowd and event.received <= asked for event in writes)
+    # Until the operator hears of the quiet one it serves the loud one, as long as that may take.
+    assert quiet[0] - before < (300 - before) / 2, "it waited for most of what stood before it"
+    assert quiet[-1] < 250, "nobody else was waiting any more, so this proves nothing"
+    turns = [e for e in writes[quiet[0] : quiet[-1]] if e.namespace == crowd and e.received > asked]
+    assert len(turns) < 12, "three turns of the quiet one, a few already on their way"
 
 
 def test_renewals_go_on_while_a_crash_loop_asks_for_ever_more(
