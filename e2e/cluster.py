@@ -192,11 +192,13 @@ class Cluster(ABC):
         clients: dict[str, Client] = self.__dict__.setdefault("_clients", {})
         key = f"token {token}" if token else identity
         if key not in clients:
-            clients[key] = (
+            made = (
                 Client(self.server, self.ca_file, token=token, dial=self.dial)
                 if token
                 else Client.from_kubeconfig(self.kubeconfig(identity), dial=self.dial)
             )
+            # Of threads that come at once each makes one; connections of all but one nobody would close.
+            clients.setdefault(key, made)
         return clients[key]
 
     def refusals(self) -> set[str]:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +72,18 @@ def test_a_refused_write_is_in_the_audit_log_with_its_code(cluster: Cluster, nam
 
 
 # --- identities ---------------------------------------------------------------------------------
+
+
+def test_threads_that_come_at_once_share_one_client(cluster: Cluster) -> None:
+    cluster.identity("crowd")
+    together = threading.Barrier(8)
+
+    def client(_: int) -> Client:
+        together.wait()
+        return cluster.client("crowd")
+
+    with ThreadPoolExecutor(8) as pool:
+        assert len({id(found) for found in pool.map(client, range(8))}) == 1
 
 
 def test_rbac_decides_what_a_user_and_a_group_may(cluster: Cluster, namespace: str) -> None:
