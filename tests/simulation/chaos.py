@@ -271,12 +271,9 @@ class Chaos(Strangers, Machines, Selection, Restores):
         if not found:
             return "none"
         self.server.delete(names.CA_CONFIGURATION, CONFIGURATION)
-        self._later(self.rng.choice((0.1, 5, 120)), lambda: self._put_back(found["spec"]))
+        self.applied = found["spec"]
+        self._later(self.rng.choice((0.1, 5, 120)), self._apply_again)
         return "for a while"
-
-    def _put_back(self, spec: JSON) -> None:
-        if not self.cluster.configuration:
-            self.cluster.configure(spec)
 
     do_configuration_gone.weight = RARE  # type: ignore[attr-defined]
 

@@ -26,10 +26,17 @@ class Events:
     rng: random.Random
     restoring = 0
     """How many restores of the API server's store have not ended; peace waits for them."""
+    applied: JSON | None = None
+    """The spec of the configuration as it was when somebody last deleted it."""
 
     def _pick(self, resource: names.Resource, namespace: str = "") -> JSON | None:
         found = self.server.all(resource, namespace)
         return self.rng.choice(found) if found else None
+
+    def _apply_again(self) -> None:
+        """Do what whoever deleted the configuration does: apply it, unless it is there."""
+        if self.applied is not None and not self.cluster.configuration:
+            self.cluster.configure(self.applied)
 
     def _later(self, seconds: float, undo: Any) -> None:
         asyncio.get_running_loop().call_later(seconds, undo, context=Context())
