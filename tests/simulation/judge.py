@@ -71,6 +71,7 @@ class Judge:
 
     def __post_init__(self) -> None:
         self._sound: dict[tuple[str, str], datetime] = {}
+        self._shown: dict[tuple[str, str], str] = {}
         self._active = ""
         self._keys = KeyJudge(self.server, self.configuration, self.say, self._nested)
         self._spec: JSON = {}
@@ -209,6 +210,7 @@ class Judge:
             if (text := (item.get("status") or {}).get("certificateChain", ""))
             for chain_ in [certificates.load_all(text)]
         ]
+        self._shown = {served.place: served.text for served in self.leaves}
         self._active = str(status_of(self.server, self.configuration).get("activeRoot", ""))
         self._leave()
 
@@ -234,9 +236,12 @@ class Judge:
         text = (change.item.get("status") or {}).get("certificateChain", "")
         if change.type == "DELETED":
             self.leaves = [served for served in self.leaves if served.place != place]
+            self._shown.pop(place, None)
             return
+        # One that has expired is forgotten, and is issued no second time by being told of.
+        same, self._shown[place] = self._shown.get(place) == text, text
         before = next((item for item in self.leaves if item.place == place and item.until is None), None)
-        if before is not None and before.text == text:
+        if same:
             return
         if not ours:
             if before is not None:

@@ -46,7 +46,8 @@ class Restores(Events):
     def _back(self) -> None:
         self.restoring -= 1
         self.server.down = self.restoring > 0
-        # The moment that is back may be one at which the configuration was deleted.
+        # The moment that is back may be one at which somebody had these deleted.
+        self.cluster.policy()
         self._apply_again()
         # Whatever was underway when the snapshot was taken goes on.
         asyncio.get_running_loop().call_later(

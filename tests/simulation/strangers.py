@@ -21,8 +21,6 @@ class Strangers(Events):
 
     refusing = ""
     """The namespace in which a policy of somebody else says no."""
-    gap = False
-    """Whether our own policy is gone."""
 
     def _admit(self, asked: Admission) -> None:
         """Refuse as a policy of somebody else would, while it lasts."""
@@ -119,13 +117,8 @@ class Strangers(Events):
 
     def do_policy_gone(self) -> str:
         self.server.delete(names.VALIDATING_BINDING, admission.REQUESTER)
-        self.gap = True
-        self._later(self.rng.choice((1, 30, 300)), self._policy_back)
+        self._later(self.rng.choice((1, 30, 300)), self.cluster.policy)
         return "for a while"
-
-    def _policy_back(self) -> None:
-        self.cluster.policy()
-        self.gap = False
 
     do_policy_gone.weight = RARE  # type: ignore[attr-defined]
 
