@@ -42,6 +42,7 @@ class Mesh(Protocol):
     def published(self, there: Judge, held: Held) -> None: ...
     def activated(self, home: Judge, root: JSON, before: str) -> None: ...
     def pruned(self, home: Judge, root: JSON, *, forced: bool) -> None: ...
+    def configuration(self) -> JSON: ...
 
 
 @dataclass
@@ -58,8 +59,8 @@ class Judge:
     leaves: list[Served] = field(default_factory=list)
     forced: set[str] = field(default_factory=set)
     """Roots (by name) that somebody pruned by force, whoever needed them."""
-    excused: set[str] = field(default_factory=set)
-    """Namespaces whose bundles are out of the operator's reach."""
+    given_up: set[str] = field(default_factory=set)
+    """Namespaces that have refused their bundle for long, and have not got it since."""
     left: set[str] = field(default_factory=set)
     """Namespaces that were owed no bundle for a while, and have none that counts again yet."""
     writes: Counter[str] = field(default_factory=Counter)
@@ -168,8 +169,7 @@ class Judge:
         text = bundle_text(change.item)
         held = Held(place, tuple(certificates.load_all(text)), text)
         self.bundles.append(held)
-        if place[0] in self.left and owes(self.server, self._spec, place[0], self.bundle_name):
-            self.left.discard(place[0])
+        if self._counts_again(place[0]):
             self.bundles = [other for other in self.bundles if other.place != place or other is held]
         if before is not None:
             self._nothing_needed_left(before, held)
@@ -177,6 +177,15 @@ class Judge:
             self._verify(served, held)
         if self.mesh is not None:
             self.mesh.published(self, held)
+
+    def _counts_again(self, place: str) -> bool:
+        """Take back a namespace that has the bundle, and tell whether it did not count until now."""
+        if place in self.left and not owes(self.server, self._spec, place, self.bundle_name):
+            return False
+        again = place in self.left or place in self.given_up
+        self.left.discard(place)
+        self.given_up.discard(place)
+        return again
 
     def _leave(self) -> None:
         """Let bundles go that nobody is owed any more, because their namespace left and has no leaves."""
@@ -296,7 +305,7 @@ class Judge:
 
     def refused(self, served: Served, held: Held) -> str:
         """Say why a peer that holds a bundle of this cluster does not accept a leaf of any, or ""."""
-        if held.place[0] in self.excused or held.place[0] in self.left:
+        if held.place[0] in self.left or (held.place[0] in self.given_up and self._is_forcing()):
             return ""
         pair, now = (served.text, held.text), self.now()
         if self._sound.get(pair, now - timedelta(1)) > now:
@@ -322,6 +331,11 @@ class Judge:
         for served in self.live():
             for held in self.present_bundles():
                 self._verify(served, held)
+
+    def _is_forcing(self) -> bool:
+        """Tell whether somebody permits that who does not hold a new root is left behind."""
+        body = self._spec if self.mesh is None else self.mesh.configuration()
+        return bool((body.get("spec", {}).get("rotation") or {}).get("forceWithoutCrossSigning"))
 
     # --- what is known ---------------------------------------------------------------------------
 

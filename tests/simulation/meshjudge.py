@@ -95,6 +95,10 @@ class MeshJudge:
         if b"PRIVATE KEY" in request.body or any(key.encode() in request.body for key in self._keys):
             cluster.judge.say(f"I10: a key was sent to the primary: {request.method} {request.path}")
 
+    def configuration(self) -> JSON:
+        """Return the primary's configuration, whose rotations are the mesh's."""
+        return self._primary.cluster.configuration
+
     # --- who belongs to the mesh -----------------------------------------------------------------
 
     def _registration(self, change: Change) -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tests.fakes.apiserver.writes import Admission
 
 JSON = dict[str, Any]
+GIVEN_UP_AFTER = 500
+"""Seconds of a refusal after which the operator, whose next try may be minutes away, may go on without."""
 
 
 class Strangers(Events):
@@ -123,9 +125,14 @@ class Strangers(Events):
     do_policy_gone.weight = RARE  # type: ignore[attr-defined]
 
     def do_refuse(self) -> str:
-        self.refusing = self.rng.choice(NAMESPACES)
+        place = self.refusing = self.rng.choice(NAMESPACES)
         self._later(self.rng.choice((10, 120, 1200)), self._refuse_no_more)
-        return self.refusing
+        self._later(GIVEN_UP_AFTER, lambda: self._give_up(place))
+        return place
+
+    def _give_up(self, place: str) -> None:
+        if self.refusing == place:
+            self.cluster.judge.given_up.add(place)
 
     def _refuse_no_more(self) -> None:
         self.refusing = ""
