@@ -11,6 +11,7 @@ import base64
 import re
 from typing import TYPE_CHECKING
 
+from cryptography.exceptions import InternalError
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
@@ -48,12 +49,12 @@ def made() -> frozenset[bytes]:
 
 def private_bytes(pem: bytes) -> bytes:
     """Return what only the holder of a key (PEM) knows, as it stands in its DER."""
-    return _secret(load_pem_private_key(pem, None))
+    return _secret(_load(pem))
 
 
 def needles(pem: bytes) -> set[str]:
     """Return what gives a key (PEM) away wherever it stands; ``ValueError`` for what is no key."""
-    key = load_pem_private_key(pem, None)
+    key = _load(pem)
     secret = _secret(key)
     number = secret.hex()
     texts = {number, number.upper(), str(int.from_bytes(secret, "big"))}
@@ -63,6 +64,14 @@ def needles(pem: bytes) -> set[str]:
     # A Secret's entry is the base64 of the PEM, so of each line in it.
     texts |= {again for text in once | lines for shift in range(3) for again in _base64(text.encode(), shift)}
     return {text[at : at + WINDOW] for text in texts for at in range(STRIDE) if len(text) >= at + WINDOW}
+
+
+def _load(pem: bytes) -> PrivateKeyTypes:
+    try:
+        return load_pem_private_key(pem, None)
+    except InternalError:
+        # What the library says of a key of a wrong length: a scenario writes one.
+        raise ValueError("no key") from None
 
 
 def _secret(key: PrivateKeyTypes) -> bytes:

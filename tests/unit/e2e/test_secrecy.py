@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from e2e import roots, secrecy, workload
+from tests.fakes.pki import rfc8410_key
 
 KEYS: dict[str, ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | rsa.RSAPrivateKey] = {
     "P-256": ec.generate_private_key(ec.SECP256R1()),
@@ -101,3 +102,5 @@ def test_what_the_harness_makes_is_known() -> None:
     assert secrecy.made() - before == {request.key, key}
     with pytest.raises(ValueError, match="PEM"):
         secrecy.needles(b"no key")
+    with pytest.raises(ValueError, match="no key"):
+        secrecy.needles(rfc8410_key(112, b"x" * 31))
