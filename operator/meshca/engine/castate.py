@@ -117,18 +117,18 @@ def alone(
     others = sorted(owners.keys() & set(living))
     if mine in owners:
         return imported
+    if others:
+        return ImportedPair(
+            "",
+            "",
+            f"the imported root has the key of CARoot {owners[others[0]]!r} of CAConfiguration {others[0]!r}:"
+            " each would trust the certificates of the other; import a root with a key of its own",
+        )
     first = imports.first(imported.public_key, mine, living)
-    if not others and first != mine:
-        why = f"CAConfiguration {first!r} is about to import the same root: import one with a key of its own"
-        return ImportedPair("", "", why)
-    if not others:
+    if first == mine:
         return imported
-    return ImportedPair(
-        "",
-        "",
-        f"the imported root has the key of CARoot {owners[others[0]]!r} of CAConfiguration {others[0]!r}:"
-        " each would trust the certificates of the other; import a root with a key of its own",
-    )
+    why = f"CAConfiguration {first!r} is about to import the same root: import one with a key of its own"
+    return ImportedPair("", "", why)
 
 
 def rival(body: JSON, everyone: Iterable[JSON], what: str) -> str:
