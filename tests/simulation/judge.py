@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from cryptography import x509
 
@@ -25,6 +25,7 @@ from tests.simulation.places import owes
 if TYPE_CHECKING:
     from tests.fakes.apiserver.server import ApiServer
     from tests.fakes.apiserver.store import Change
+    from tests.simulation.meshjudge import MeshJudge
 
 JSON = dict[str, Any]
 PEER_LAG = timedelta(seconds=90)
@@ -33,16 +34,6 @@ HOLDER_LAG = timedelta(seconds=90)
 """How long after a leaf was replaced its holder may still present it."""
 MOST_LIVE_ROOTS = 3
 TRUST_DOMAIN = "example.org"
-
-
-class Mesh(Protocol):
-    """Hears what one cluster's judge has seen."""
-
-    def issued(self, home: Judge, served: Served) -> None: ...
-    def published(self, there: Judge, held: Held) -> None: ...
-    def activated(self, home: Judge, root: JSON, before: str) -> None: ...
-    def pruned(self, home: Judge, root: JSON, *, forced: bool) -> None: ...
-    def configuration(self) -> JSON: ...
 
 
 @dataclass
@@ -65,7 +56,7 @@ class Judge:
     """Namespaces that were owed no bundle for a while, and have none that counts again yet."""
     writes: Counter[str] = field(default_factory=Counter)
     issues: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
-    mesh: Mesh | None = None
+    mesh: MeshJudge | None = None
     """Who judges what this cluster has to do with others."""
     follows: bool = False
     """Whether its roots are another cluster's, so that how many there are is not its own to decide."""

@@ -1,8 +1,9 @@
 """Holds I10 against every change in every cluster of a mesh: what clusters owe to each other.
 
-Decides from objects alone, as ``judge`` does. What the design permits is excused here and nowhere else: a
-cluster that is not registered, or has not reported since it was, is outside of the mesh; and one that was
-away until the primary had pruned every root that its peers know can be met by nobody any more.
+Decides from objects alone, as ``judge`` does. What the design permits between clusters is excused here and
+nowhere else: a cluster that is not registered, or has not reported since it was, is outside of the mesh;
+and one that was away until the primary had pruned every root that its peers know can be met by nobody any
+more. Which places of one cluster do not count is its own judge's to say.
 """
 
 from __future__ import annotations
