@@ -186,6 +186,8 @@ async def test_places_are_not_told_of_while_the_api_server_answers_nobody(cluste
     )
     cluster.server.create(names.NAMESPACE, {"metadata": {"name": "new"}})
     await asyncio.sleep(600)
+    assert cluster.engine is not None
+    assert cluster.engine.authorities.board("default").refused == {}
     fault.times = 0
     # Somebody has the configuration looked at while the place still waits for its next attempt.
     edit: JSON = {"spec": {"limits": {"csrMaxPerSecond": 7}}}
